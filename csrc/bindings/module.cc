@@ -1,0 +1,6 @@
+// The compiled extension tropilla._native: each file beside this one binds one noun.
+#include "bindings/bindings.h"
+
+NB_MODULE(_native, module) {
+  module.doc() = "Tropilla's compiled engine: kernels, forward pass, sampler.";
+}

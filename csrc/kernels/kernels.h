@@ -1,0 +1,68 @@
+// The table of compute kernels: one implementation per instruction set, chosen at run time.
+//
+// Kernels are pure functions on pointers and sizes: no allocation, threads, globals or exceptions.
+// scalar.cc defines what each must compute.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/tensor_type.h"
+
+namespace tropilla {
+
+// Weights are packed into tiles of this many output rows; see pack.h.
+inline constexpr int kTileRows = 16;
+// Activations are quantized to int8 in blocks of this many columns...
+inline constexpr int kActivationBlock = 32;
+// ...with a sum for each of this many, because Q2_K, Q3_K and Q6_K scale 16 weights at a time.
+inline constexpr int kSumBlock = 16;
+
+// The input of a matrix product for several tokens, row after row. n_cols is a multiple of 32 for
+// integer weights. Float weights read `f32` only, the others all but `f32`.
+struct Activations {
+  int64_t n_cols;
+  const float* f32;      // (T, n_cols)
+  const int8_t* q;       // (T, n_cols)
+  const float* scale;    // (T, n_cols / 32): x ~= q * scale
+  const int32_t* sums;   // (T, n_cols / 16): sums of q
+};
+
+// out[t * out_stride + r] = sum over c of weight[r][c] * x[first_token + t][c], for the 16 rows r of
+// one tile and t < n_tokens. Overwrites out.
+using MatmulTile = void (*)(const uint8_t* tile, const Activations& x, int64_t first_token,
+                            int64_t n_tokens, float* out, int64_t out_stride);
+
+// One KV block's share of attention for query rows that read the same KV head (flash attention with
+// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block.
+struct AttendBlock {
+  int64_t n_queries, head_dim;
+  const float* q;        // (n_queries, head_dim), already scaled by 1/sqrt(head_dim)
+  const uint16_t* k;     // (block_size, head_dim) f16
+  const uint16_t* v;     // (block_size, head_dim) f16
+  const int32_t* first;  // (n_queries)
+  const int32_t* last;   // (n_queries)
+  float* acc;            // (n_queries, head_dim) weighted sum of v so far, relative to row_max
+  float* row_max;        // (n_queries) -inf at the start
+  float* row_sum;        // (n_queries) 0 at the start
+};
+
+struct Kernels {
+  const char* name;
+  MatmulTile matmul[kTensorTypes];  // by index_of(type); null where the type is not a weight type
+  void (*quantize)(const float* x, int64_t n, int8_t* q, float* scale, int32_t* sums);
+  void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
+  void (*add)(float* x, const float* y, int64_t n);                           // x += y
+  void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+  // Rotates pairs (2i, 2i+1) of each head; cos_sin holds head_dim/2 pairs (cos, sin).
+  void (*rope)(float* heads, int64_t n_heads, int64_t head_dim, const float* cos_sin);
+  void (*to_f16)(const float* x, int64_t n, uint16_t* out);
+  void (*attend)(const AttendBlock& block);
+};
+
+// The best table that this CPU runs, or the one that TROPILLA_ISA names. Throws std::runtime_error
+// with a clear sentence if the named one does not exist or does not run here.
+const Kernels& kernels();
+// By name ("scalar", "avx2", "avx512", "neon"); null if this CPU or build lacks it.
+const Kernels* kernels_named(const char* name);
+
+}  // namespace tropilla
