@@ -1,0 +1,125 @@
+"""The command line: `tropilla VERB ...`.
+
+A verb is a module of this room with `add_arguments(parser)` and `run(args) -> int`. It is imported
+only when it is called, so that `--version` and `--help` cost milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from tropilla import __version__
+from tropilla.errors import OptionError, TropillaError
+
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, what it does)
+    "Talk": {},
+    "Models": {},
+    "Files": {},
+    "Machine": {},
+}
+
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+PIPE_CLOSED = 141  # likewise for one whose reader went away, such as `| head`
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status; argv leaves out the program's name.
+
+    A TropillaError ends as one sentence on standard error; only our own mistakes show a traceback.
+    """
+    _speak_utf8()
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()  # a closed pipe must show itself here, not at interpreter exit
+        return status
+    except TropillaError as error:
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return PIPE_CLOSED
+    except OSError as error:
+        return _fail(_os_words(error), 1)
+
+
+def verbs() -> dict[str, tuple[str, str]]:
+    """Return every verb with its module and what it does, in the order of the help page."""
+    return {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
+
+
+def help_page() -> str:
+    """Return what `tropilla --help` prints: the verbs by group."""
+    lines = ["Tropilla: run LLaMA-family language models on your own machine.", ""]
+    lines += ["usage: tropilla VERB ...     `tropilla VERB --help` explains a verb", ""]
+    width = max(map(len, ["--version", *verbs()]))
+    for group, members in GROUPS.items():
+        if members:
+            lines += [group, *(f"  {verb:{width}}  {what}" for verb, (_, what) in members.items()), ""]
+    lines += [
+        "Options",
+        f"  {'--help':{width}}  show this page",
+        f"  {'--version':{width}}  show the version",
+    ]
+    return "\n".join(lines)
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_page())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"tropilla {__version__}")
+        return 0
+    if argv[0] not in verbs():
+        raise _unknown(argv[0])
+    return _run_verb(argv[0], argv[1:])
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    from tropilla.cli.parser import Parser
+
+    module = import_module(verbs()[verb][0])
+    parser = Parser(prog=f"tropilla {verb}", description=module.__doc__)
+    module.add_arguments(parser)
+    try:
+        namespace = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse leaves this way after --help
+        return int(stop.code or 0)
+    return int(module.run(namespace))
+
+
+def _unknown(verb: str) -> OptionError:
+    from tropilla.options import suggestion
+
+    kind = "option" if verb.startswith("-") else "verb"
+    known = ["--help", "--version"] if kind == "option" else verbs()
+    hint = suggestion(verb, known) or "; `tropilla --help` lists them all"
+    return OptionError(f"unknown {kind} {verb!r}{hint}")
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"tropilla: {message}", file=sys.stderr)
+    return status
+
+
+def _os_words(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{os.fspath(error.filename)!s}: {what}" if error.filename else what
+
+
+def _speak_utf8() -> None:
+    """Make the standard streams UTF-8 where the platform chose less, so that no answer can fail to print."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test put another stream
+        if reconfigure and (stream.encoding or "").lower().replace("-", "") != "utf8":
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush finds no closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
