@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tropilla.errors import TropillaError
+from tropilla.hub.library import resolve
+
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -17,8 +20,20 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """Return the GGUF file of the default model in the user's library; skip where it was not pulled."""
+    try:
+        return resolve("smollm2")
+    except TropillaError as error:
+        pytest.skip(f"the default model is not here: {error}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses the real data, so that -m 'not realdata' leaves them out."""
+    """Mark every test by the files it uses, so that -m 'not realdata' and the like leave them out."""
     for item in items:
-        if "real_data" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "real_data" in fixtures:
             item.add_marker(pytest.mark.realdata)
+        if "default_model" in fixtures:
+            item.add_marker(pytest.mark.default_model)

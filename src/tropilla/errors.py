@@ -52,3 +52,7 @@ class DataError(TropillaError):
 
 class RequestError(TropillaError):
     """Report a request that cannot be served as asked; a server answers it with a 4xx status."""
+
+
+class PullError(TropillaError):
+    """Report that a model could not be fetched, and what to do about it."""

@@ -1,0 +1,232 @@
+"""The library: the folder that holds the models which Tropilla has pulled, one sub-folder each.
+
+A model's name is an id, never a path: it cannot leave the library, whatever a request asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+from tropilla.errors import FormatError, RequestError
+from tropilla.hub.catalogue import catalogue
+from tropilla.hub.receipt import RECEIPT_NAME, Receipt
+from tropilla.options import suggestion
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+# Windows opens a device, not a file, for these names, with any extension.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+_DRIVE = re.compile(r"[A-Za-z]:")
+_MODEL_SUFFIXES = (".gguf", ".bin", ".safetensors", ".pth", ".pt")
+_STAGING = ".staging"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstalledModel:
+    """One model of the library; `path` is what a reader opens: a file, or a folder of files."""
+
+    name: str
+    folder: Path
+    path: Path
+    receipt: Receipt
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes that the model takes on disk, its receipt left out."""
+        return sum(pulled.size_bytes for pulled in self.receipt.files.values())
+
+
+def library_folder() -> Path:
+    """Return the folder of everything Tropilla keeps: TROPILLA_HOME, else the platform's own place."""
+    home = os.environ.get("TROPILLA_HOME")
+    if home:
+        return Path(home).expanduser().absolute()
+    import platformdirs  # not needed, and so not paid for, where TROPILLA_HOME is set
+
+    return Path(platformdirs.user_data_path("tropilla", appauthor=False))
+
+
+def models_folder() -> Path:
+    """Return the folder inside the library that holds the models."""
+    return library_folder() / "models"
+
+
+def model_id(name: str) -> str:
+    """Return name as an id of the library, in lower case.
+
+    Raises RequestError for anything that could mean another place: separators, drives, device
+    names, leading or doubled dots, control characters.
+    """
+    lowered = name.lower()
+    if not _ID.fullmatch(lowered) or ".." in lowered or lowered.endswith("."):
+        raise RequestError(
+            f"{name!r} is not a model name: letters, digits, '.', '_' and '-' only, at most 100, "
+            "starting with a letter or digit"
+        )
+    if lowered.split(".")[0] in _DEVICES:
+        raise RequestError(f"{name!r} is not a model name: Windows reserves it for a device")
+    return lowered
+
+
+def resolve(name_or_path: str | PathLike[str]) -> Path:
+    """Return the model file or folder that a user means by a name or a path.
+
+    What looks like a path is one; a bare word is a model of the library first, then a file or
+    folder here. Raises RequestError, with the nearest known names or the next step.
+    """
+    text = fspath(name_or_path)
+    path = Path(text).expanduser()
+    if not isinstance(name_or_path, str) or looks_like_path(text):
+        if not path.exists():
+            raise RequestError(
+                f"{text}: no such file or folder; tropilla models lists the models that are here"
+            )
+        return path
+    if path.exists() and not _is_installed(text):
+        return path
+    return find(text).path
+
+
+def looks_like_path(text: str) -> bool:
+    """Return whether a user's word can only mean a path: separators, ~, a drive, a model file's suffix."""
+    return (
+        text.startswith(("~", "."))
+        or "/" in text
+        or "\\" in text
+        or _DRIVE.match(text) is not None
+        or text.lower().endswith(_MODEL_SUFFIXES)
+    )
+
+
+def find(name: str) -> InstalledModel:
+    """Return the installed model of that name or catalogue alias, never anything outside the library.
+
+    Raises RequestError for a name that is unknown, or known but not pulled yet.
+    """
+    listed = catalogue().get(model_id(name))
+    identity = listed.name if listed else model_id(name)
+    if (models_folder() / identity / RECEIPT_NAME).exists():
+        return _open_entry(identity)
+    if listed:
+        raise RequestError(f"{name} is not in your library yet; get it with: tropilla pull {name}")
+    known = {*catalogue().names(), *_entries()}
+    hint = suggestion(identity, known) or "; tropilla models --catalogue lists what there is"
+    raise RequestError(f"there is no model {name!r}{hint}")
+
+
+def installed() -> list[InstalledModel]:
+    """Return the models of the library in order of name; entries that cannot be read are left out.
+
+    `broken()` names those.
+    """
+    return [entry for name in _entries() if not isinstance(entry := _try_entry(name), FormatError)]
+
+
+def broken() -> list[FormatError]:
+    """Return what is wrong with each entry of the library that cannot be used."""
+    return [entry for name in _entries() if isinstance(entry := _try_entry(name), FormatError)]
+
+
+def remove(name: str) -> int:
+    """Delete a model from the library and return the bytes that it held.
+
+    Raises RequestError if there is none of that name, or if the system still holds its files open.
+    """
+    listed = catalogue().get(model_id(name))
+    folder = _inside(listed.name if listed else model_id(name))
+    if not folder.is_dir():
+        raise RequestError(f"{name} is not in your library{suggestion(name, _entries())}")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    grave = _staging_root() / f"removed-{uuid.uuid4().hex}"
+    try:
+        folder.rename(grave)
+    except PermissionError as error:
+        raise RequestError(f"{name} is in use: close the program that has it open, then try again") from error
+    shutil.rmtree(grave)
+    return size
+
+
+@contextmanager
+def staging(name: str) -> Iterator[Path]:
+    """Give an empty folder on the library's disk; whatever is left in it afterwards is deleted."""
+    folder = _staging_root() / f"{model_id(name)}-{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def resumable_staging(name: str) -> Path:
+    """Return the folder in which an interrupted download of that name goes on; it may hold parts."""
+    folder = _staging_root() / f"{model_id(name)}.parts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def publish(staged: Path, receipt: Receipt) -> InstalledModel:
+    """Move a staged folder into the library under the receipt's name, whole, replacing an older one."""
+    receipt.write(staged)
+    folder = _inside(receipt.name)
+    if folder.exists():
+        grave = _staging_root() / f"replaced-{uuid.uuid4().hex}"
+        folder.rename(grave)
+        staged.rename(folder)
+        shutil.rmtree(grave, ignore_errors=True)
+    else:
+        staged.rename(folder)
+    return _open_entry(receipt.name)
+
+
+def _staging_root() -> Path:
+    root = models_folder() / _STAGING
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _is_installed(text: str) -> bool:
+    try:
+        find(text)
+    except RequestError:
+        return False
+    return True
+
+
+def _entries() -> list[str]:
+    """Return the names of the library's sub-folders that could be models."""
+    root = models_folder()
+    if not root.is_dir():
+        return []
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+
+
+def _try_entry(name: str) -> InstalledModel | FormatError:
+    try:
+        return _open_entry(name)
+    except FormatError as error:
+        return error
+
+
+def _open_entry(name: str) -> InstalledModel:
+    folder = _inside(name)
+    receipt = Receipt.read(folder)
+    path = folder if receipt.opens is None else folder / receipt.opens
+    if not path.exists():
+        raise FormatError(path, f"the file is gone; get it again with: tropilla pull {name} --again")
+    return InstalledModel(name=name, folder=folder, path=path, receipt=receipt)
+
+
+def _inside(name: str) -> Path:
+    """Return the entry's folder; raise FormatError if a link leads out of the library."""
+    root = models_folder()
+    folder = root / name
+    if folder.resolve().parent != root.resolve():
+        raise FormatError(folder, "leads out of the library; remove the link, and name the model by its path")
+    return folder
