@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# The build runs inside the environment itself, so that a rebuild compiles only what changed.
+BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 .PHONY: start test check lint types native clean help system-packages
 
@@ -44,10 +46,12 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
 	@echo "Setting up Tropilla (about two minutes the first time) ..."
-	@$(INSTALL) -e .
+	@$(INSTALL) $(BUILD_TOOLS)
+	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python $(SOURCES)
 	@echo "Setting up Tropilla with its test tools (a few minutes the first time) ..."
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) $(BUILD_TOOLS)
+	@$(INSTALL) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/installed
