@@ -3,4 +3,8 @@
 
 #include <nanobind/nanobind.h>
 
-namespace tropilla::bindings {}  // namespace tropilla::bindings
+namespace tropilla::bindings {
+
+void bind_sampler(nanobind::module_& module);
+
+}  // namespace tropilla::bindings

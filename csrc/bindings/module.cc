@@ -3,4 +3,5 @@
 
 NB_MODULE(_native, module) {
   module.doc() = "Tropilla's compiled engine: kernels, forward pass, sampler.";
+  tropilla::bindings::bind_sampler(module);
 }
