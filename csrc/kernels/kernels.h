@@ -1,7 +1,9 @@
 // The table of compute kernels: one implementation per instruction set, chosen at run time.
 //
 // Kernels are pure functions on pointers and sizes: no allocation, threads, globals or exceptions.
-// scalar.cc defines what each must compute.
+// scalar.cc defines what each must compute. What one token or query row gets depends, to the last bit,
+// on that row alone: not on how many rows the call has, nor on its place among them. So a sequence's
+// results do not change with the batch around it.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +35,8 @@ using MatmulTile = void (*)(const uint8_t* tile, const Activations& x, int64_t f
                             int64_t n_tokens, float* out, int64_t out_stride);
 
 // One KV block's share of attention for query rows that read the same KV head (flash attention with
-// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block.
+// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; if there are
+// none, its acc, row_max and row_sum stay as they are. Other keys may be anything, NaN included.
 struct AttendBlock {
   int64_t n_queries, head_dim;
   const float* q;        // (n_queries, head_dim), already scaled by 1/sqrt(head_dim)
