@@ -16,7 +16,11 @@ from tropilla.errors import OptionError, TropillaError
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, what it does)
     "Talk": {},
-    "Models": {},
+    "Models": {
+        "pull": ("tropilla.cli.pull", "get a model into your library"),
+        "models": ("tropilla.cli.models", "what you have, what there is, and what fits this machine"),
+        "rm": ("tropilla.cli.rm", "delete a model from your library"),
+    },
     "Files": {},
     "Machine": {},
 }
