@@ -27,6 +27,7 @@ def list_only(monkeypatch: pytest.MonkeyPatch, wheel: WheelSource) -> None:
         family="smollm2",
         licence="MIT",
         prompt_format="chatml",
+        training_tokens=1e12,
         shape=known.shape,
         source=wheel,
     )

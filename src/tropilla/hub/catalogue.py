@@ -82,13 +82,17 @@ class HuggingFaceSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogueModel:
-    """One model that Tropilla knows by name; `get` says how to get it where no source is on record."""
+    """One model that Tropilla knows by name; `get` says how to get it where no source is on record.
+
+    training_tokens are its base model's; gated means that its makers want their licence accepted first.
+    """
 
     name: str
     title: str
     family: str
     licence: str
     prompt_format: str
+    training_tokens: float
     shape: Shape
     aliases: tuple[str, ...] = ()
     gated: bool = False
