@@ -6,5 +6,6 @@
 namespace tropilla::bindings {
 
 void bind_sampler(nanobind::module_& module);
+void bind_kernels(nanobind::module_& module);
 
 }  // namespace tropilla::bindings

@@ -1,41 +1,143 @@
 #include "kernels/pack.h"
 
+#include <cstring>
+
+#include "kernels/blocks.h"
+#include "kernels/f16.h"
+#include "kernels/packed.h"
+#include "kernels/source_blocks.h"
+
 namespace tropilla {
 namespace {
 
-struct Block {
-  int64_t columns, bytes;
-};
+constexpr int kRows = 16;
 
-Block block_of(TensorType type) {
-  switch (type) {
-    case TensorType::F32: return {1, 4};
-    case TensorType::F16: return {1, 2};
-    case TensorType::BF16: return {1, 2};
-    case TensorType::Q4_0: return {32, 18};
-    case TensorType::Q4_1: return {32, 20};
-    case TensorType::Q5_0: return {32, 22};
-    case TensorType::Q5_1: return {32, 24};
-    case TensorType::Q8_0: return {32, 34};
-    case TensorType::Q2_K: return {256, 84};
-    case TensorType::Q3_K: return {256, 110};
-    case TensorType::Q4_K: return {256, 144};
-    case TensorType::Q5_K: return {256, 176};
-    case TensorType::Q6_K: return {256, 210};
-    case TensorType::IQ4_NL: return {32, 18};
-    case TensorType::IQ4_XS: return {256, 136};
+void put_word(uint8_t* vectors, int i, int row, uint32_t word) {
+  std::memcpy(vectors + 64 * i + 4 * row, &word, 4);
+}
+
+// Writes `bits` of every code, from bit `shift` up, into 64 * bits bytes that 16 rows share.
+void put_codes(const source::Codes32& codes, int shift, int bits, int row, uint8_t* part) {
+  const uint32_t mask = bits == 8 ? ~0u : ((1u << bits) - 1) * source::kBits;
+  for (int i = 0; i < bits; ++i) {
+    uint32_t word = 0;
+    for (int k = 0; k < 8 / bits; ++k) {
+      word |= (codes.words[i + bits * k] >> shift & mask) << bits * k;
+    }
+    put_word(part, i, row, word);
   }
-  return {0, 0};
+}
+
+void put_six_bit_pair(source::ScalePair pair, int n_groups, int g, int row, uint8_t* scales) {
+  scales[16 * g + row] = uint8_t((pair.first & 15) | pair.second << 4);
+  scales[16 * n_groups + 16 * (g / 2) + row] |=
+      uint8_t((pair.first >> 4 | pair.second >> 4 << 2) << 4 * (g % 2));
+}
+
+void put_six_bit_single(int scale, int n_groups, int g, int row, uint8_t* scales) {
+  scales[16 * (g / 2) + row] |= uint8_t((scale & 15) << 4 * (g % 2));
+  scales[8 * n_groups + 16 * (g / 4) + row] |= uint8_t((scale >> 4) << 2 * (g % 4));
+}
+
+void put_scales(const BlockFormat& f, source::ScalePair pair, int g, int row, uint8_t* scales) {
+  const int n_groups = f.columns / 32;
+  switch (f.scales) {
+    case Scales::none: return;
+    case Scales::six_minmax:
+    case Scales::six_halves: put_six_bit_pair(pair, n_groups, g, row, scales); return;
+    case Scales::six: put_six_bit_single(pair.first, n_groups, g, row, scales); return;
+    case Scales::nibble_minmax:
+    case Scales::signed_bytes:
+      scales[16 * (2 * g) + row] = pair.first;
+      scales[16 * (2 * g + 1) + row] = pair.second;
+      return;
+  }
+}
+
+void pack_block(TensorType type, const uint8_t* block, int row, uint8_t* superblock) {
+  const BlockFormat f = format_of(type);
+  const source::Fields at = source::fields_of(type);
+  std::memcpy(superblock + 2 * row, block + at.d, 2);
+  if (f.has_min) std::memcpy(superblock + f.min_offset() + 2 * row, block + at.min, 2);
+  for (int g = 0; g < f.columns / 32; ++g) {
+    if (f.scales != Scales::none) {
+      put_scales(f, source::scale_pair(type, block, g), g, row, superblock + f.scales_offset());
+    }
+    const source::Codes32 codes = source::codes(type, block, g);
+    uint8_t* group = superblock + f.codes_offset() + g * f.group_bytes();
+    if (f.high_bits) put_codes(codes, f.low_bits, f.high_bits, row, group);
+    put_codes(codes, 0, f.low_bits, row, group + f.low_offset());
+  }
+}
+
+void pack_integers(TensorType type, const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
+  constexpr uint8_t kZeros[256] = {};
+  const BlockFormat f = format_of(type);
+  for (int64_t s = 0; s < n_cols / f.columns; ++s, tile += f.bytes()) {
+    std::memset(tile, 0, size_t(f.codes_offset()));  // scales are put in bit by bit
+    for (int row = 0; row < kRows; ++row) {
+      pack_block(type, rows[row] ? rows[row] + s * f.source_bytes : kZeros, row, tile);
+    }
+  }
+}
+
+void pack_floats(int size, const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
+  for (int64_t c = 0; c < n_cols; ++c) {
+    for (int row = 0; row < kRows; ++row, tile += size) {
+      if (rows[row]) {
+        std::memcpy(tile, rows[row] + c * size, size_t(size));
+      } else {
+        std::memset(tile, 0, size_t(size));
+      }
+    }
+  }
+}
+
+void unpack_integers(TensorType type, const uint8_t* tile, int row, int64_t n_cols, float* out) {
+  const BlockFormat f = format_of(type);
+  for (int64_t c = 0; c < n_cols; c += 16) {
+    const uint8_t* superblock = tile + c / f.columns * f.bytes();
+    const int g = int(c % f.columns / 32);
+    const int half = int(c % 32 / 16);
+    const uint8_t* group = superblock + f.codes_offset() + g * f.group_bytes();
+    const packed::Affine w = packed::affine(f, superblock, g, half, row);
+    for (int i = 0; i < 16; ++i) {
+      out[c + i] = w.scale * float(packed::code(f, group, row, 16 * half + i)) + w.minimum;
+    }
+  }
 }
 
 }  // namespace
 
-int64_t block_columns(TensorType type) { return block_of(type).columns; }
-int64_t block_bytes(TensorType type) { return block_of(type).bytes; }
+int64_t block_columns(TensorType type) { return float_bytes(type) ? 1 : format_of(type).columns; }
+
+int64_t block_bytes(TensorType type) {
+  return float_bytes(type) ? float_bytes(type) : format_of(type).source_bytes;
+}
 
 int64_t tile_bytes(TensorType type, int64_t n_cols) {
-  const Block block = block_of(type);
-  return 16 * (n_cols / block.columns) * block.bytes;
+  return kRows * (n_cols / block_columns(type)) * block_bytes(type);
+}
+
+void pack_tile(TensorType type, const uint8_t* const rows[16], int64_t n_cols, uint8_t* tile) {
+  if (const int size = float_bytes(type)) {
+    pack_floats(size, rows, n_cols, tile);
+  } else {
+    pack_integers(type, rows, n_cols, tile);
+  }
+}
+
+void unpack_row(TensorType type, const uint8_t* tile, int row, int64_t n_cols, float* out) {
+  if (!float_bytes(type)) return unpack_integers(type, tile, row, n_cols, out);
+  for (int64_t c = 0; c < n_cols; ++c) {
+    const int64_t i = kRows * c + row;
+    if (type == TensorType::F32) {
+      std::memcpy(out + c, tile + 4 * i, 4);
+    } else {
+      const uint16_t half = source::half_at(tile + 2 * i);
+      out[c] = type == TensorType::F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    }
+  }
 }
 
 }  // namespace tropilla

@@ -1,0 +1,1 @@
+"""Kernels: every instruction set against the definition and against float64."""
