@@ -165,12 +165,12 @@ def test_split_files_need_their_names(tmp_path: Path) -> None:
         GGUFFile(first)
 
 
-def real_files(real_data: Path) -> list[Path]:
-    return sorted(real_data.rglob("*.gguf"))
-
-
 def test_real_files_equal_the_gguf_package(real_data: Path) -> None:
-    for path in real_files(real_data):
+    for name in (
+        "tokenizers/vectors/ggml-vocab-llama-spm",
+        "weights/llama-2-tiny-random/llama-2-tiny-random",
+    ):
+        path = real_data / f"{name}.gguf"
         theirs = gguf.GGUFReader(path)
         with GGUFFile(path) as ours:
             for key, value in ours.metadata.items():
