@@ -1,0 +1,76 @@
+"""Write a SentencePiece ModelProto by hand: the few protobuf fields that a scored BPE vocabulary needs.
+
+Source: sentencepiece_model.proto of the SentencePiece project (field numbers are its wire format).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tropilla.formats.tokenizer_source import TokenKind
+
+META_SPACE = "\u2581"
+
+_VARINT, _BYTES, _FLOAT = 0, 2, 5
+_MODEL_PIECES, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
+_PIECE_TEXT, _PIECE_SCORE, _PIECE_KIND = 1, 2, 3
+_TRAINER_MODEL_TYPE, _TRAINER_BYTE_FALLBACK, _TRAINER_UNK_ID = 3, 35, 40
+_NORMALIZER_NAME, _NORMALIZER_DUMMY_PREFIX, _NORMALIZER_EXTRA_SPACES = 1, 3, 4
+_BPE = 2
+
+
+class ScoredPiece(NamedTuple):
+    """One vocabulary entry; its id is its position."""
+
+    text: str
+    score: float
+    kind: int
+
+
+def encode_model(pieces: Iterable[ScoredPiece], *, byte_fallback: bool, dummy_prefix: bool) -> bytes:
+    """Return the serialized model of a BPE vocabulary that leaves its text as it is.
+
+    dummy_prefix: put a space before every text, as LLaMA does.
+    """
+    trainer = _number(_TRAINER_MODEL_TYPE, _BPE) + _number(_TRAINER_BYTE_FALLBACK, byte_fallback)
+    normalizer = (
+        _field(_NORMALIZER_NAME, b"identity")
+        + _number(_NORMALIZER_DUMMY_PREFIX, dummy_prefix)
+        + _number(_NORMALIZER_EXTRA_SPACES, False)
+    )
+    entries = bytearray()
+    unk_id = 0
+    for token_id, piece in enumerate(pieces):
+        entries += _field(_MODEL_PIECES, _encode_piece(piece))
+        if piece.kind == TokenKind.UNKNOWN:
+            unk_id = token_id
+    trainer += _number(_TRAINER_UNK_ID, unk_id)
+    return bytes(entries) + _field(_MODEL_TRAINER, trainer) + _field(_MODEL_NORMALIZER, normalizer)
+
+
+def _encode_piece(piece: ScoredPiece) -> bytes:
+    score = _tag(_PIECE_SCORE, _FLOAT) + struct.pack("<f", piece.score)
+    return _field(_PIECE_TEXT, piece.text.encode()) + score + _number(_PIECE_KIND, piece.kind)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return _tag(number, _BYTES) + _varint(len(data)) + data
+
+
+def _number(number: int, value: int) -> bytes:
+    return _tag(number, _VARINT) + _varint(value)
+
+
+def _tag(number: int, wire_type: int) -> bytes:
+    return _varint(number << 3 | wire_type)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,20 @@
+"""Read a vocabulary file whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tropilla.errors import FormatError
+
+_LARGEST = 256 << 20  # ten times the largest vocabulary in use; a weights file given by mistake is not read
+
+
+def read_vocabulary_file(path: Path) -> bytes:
+    """Return the file's bytes; raises FormatError if it cannot be read or is absurdly large."""
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise FormatError(path, f"is {size} bytes long, too long for a vocabulary")
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(path, f"cannot be read ({error.strerror})") from None
