@@ -20,7 +20,8 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 from tropilla.errors import FormatError, UnsupportedError
-from tropilla.formats.gguf_values import GGUFArray, HeaderCursor, Scalar, ValueKind
+from tropilla.formats.gguf_cursor import HeaderCursor
+from tropilla.formats.gguf_values import GGUFArray, Scalar, ValueKind
 from tropilla.formats.mapped import MappedFile
 from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import TensorType, foreign_type, tensor_bytes

@@ -1,4 +1,4 @@
-"""The values of a GGUF header: read one by one from untrusted bytes, arrays decoded only when used."""
+"""The values of a GGUF header: their kinds, and arrays that are decoded only when used."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from enum import IntEnum
 from pathlib import Path
 from typing import overload
 
-from tropilla.errors import FormatError, UnsupportedError
+from tropilla.errors import FormatError
 
 Scalar = int | float | bool | str
 
-# Tighter than the format's own 2**63: no real string or vocabulary comes near, so more is damage.
-MAX_STRING_BYTES = 64 << 20
-MAX_ARRAY_ITEMS = 1 << 30
-MAX_ARRAY_STRINGS = 1 << 24
-
-_LENGTH = struct.Struct("<Q")
+LENGTH = struct.Struct("<Q")
 
 
 class ValueKind(IntEnum):
@@ -39,21 +34,20 @@ class ValueKind(IntEnum):
     FLOAT64 = 12
 
 
-# How `struct` spells each kind of fixed size; a bool is a byte that must be 0 or 1.
-FIXED_CODES = {
-    ValueKind.UINT8: "B",
-    ValueKind.INT8: "b",
-    ValueKind.UINT16: "H",
-    ValueKind.INT16: "h",
-    ValueKind.UINT32: "I",
-    ValueKind.INT32: "i",
-    ValueKind.FLOAT32: "f",
-    ValueKind.BOOL: "B",
-    ValueKind.UINT64: "Q",
-    ValueKind.INT64: "q",
-    ValueKind.FLOAT64: "d",
+# How each kind of fixed size is stored; a bool is a byte that must be 0 or 1.
+FIXED = {
+    ValueKind.UINT8: struct.Struct("<B"),
+    ValueKind.INT8: struct.Struct("<b"),
+    ValueKind.UINT16: struct.Struct("<H"),
+    ValueKind.INT16: struct.Struct("<h"),
+    ValueKind.UINT32: struct.Struct("<I"),
+    ValueKind.INT32: struct.Struct("<i"),
+    ValueKind.FLOAT32: struct.Struct("<f"),
+    ValueKind.BOOL: struct.Struct("<B"),
+    ValueKind.UINT64: struct.Struct("<Q"),
+    ValueKind.INT64: struct.Struct("<q"),
+    ValueKind.FLOAT64: struct.Struct("<d"),
 }
-_FIXED = {kind: struct.Struct("<" + code) for kind, code in FIXED_CODES.items()}
 
 
 class GGUFArray(Sequence[Scalar]):
@@ -89,33 +83,33 @@ class GGUFArray(Sequence[Scalar]):
         index %= self._length
         if self.kind is ValueKind.STRING:
             return self._string_at(self._string_starts()[index])
-        fixed = _FIXED[self.kind]
+        fixed = FIXED[self.kind]
         return self._as_item(fixed.unpack_from(self.raw, index * fixed.size)[0])
 
     def __iter__(self) -> Iterator[Scalar]:
         if self.kind is ValueKind.STRING:
             return self._strings()
-        numbers = (number for (number,) in _FIXED[self.kind].iter_unpack(self.raw))
+        numbers = (number for (number,) in FIXED[self.kind].iter_unpack(self.raw))
         return map(self._as_item, numbers) if self.kind is ValueKind.BOOL else numbers
 
     def bytes_at(self, index: int) -> bytes:
         """Return the bytes of a string, which need not be UTF-8."""
         start = self._string_starts()[index]
-        return bytes(self.raw[start + _LENGTH.size : start + _LENGTH.size + self._string_bytes(start)])
+        return bytes(self.raw[start + LENGTH.size : start + LENGTH.size + self._string_bytes(start)])
 
     def _as_item(self, number: int | float) -> Scalar:
         return bool(number) if self.kind is ValueKind.BOOL else number
 
     def _string_bytes(self, start: int) -> int:
-        length: int = _LENGTH.unpack_from(self.raw, start)[0]
+        length: int = LENGTH.unpack_from(self.raw, start)[0]
         return length
 
     def _strings(self) -> Iterator[str]:
         """Decode all strings in one bare loop, twice as fast as one by one."""
-        raw, end, unpack = self.raw, 0, _LENGTH.unpack_from
+        raw, end, unpack = self.raw, 0, LENGTH.unpack_from
         try:
             for _ in range(self._length):
-                start = end + _LENGTH.size
+                start = end + LENGTH.size
                 end = start + unpack(raw, end)[0]
                 yield str(raw[start:end], "utf-8")
         except UnicodeDecodeError as error:
@@ -125,7 +119,7 @@ class GGUFArray(Sequence[Scalar]):
         position = 0
         for _ in range(self._length):
             yield position
-            position += _LENGTH.size + self._string_bytes(position)
+            position += LENGTH.size + self._string_bytes(position)
 
     def _string_starts(self) -> array[int]:
         if self._starts is None:
@@ -133,7 +127,7 @@ class GGUFArray(Sequence[Scalar]):
         return self._starts
 
     def _string_at(self, start: int) -> str:
-        first = start + _LENGTH.size
+        first = start + LENGTH.size
         try:
             return str(self.raw[first : first + self._string_bytes(start)], "utf-8")
         except UnicodeDecodeError as error:
@@ -141,109 +135,3 @@ class GGUFArray(Sequence[Scalar]):
 
     def _not_utf8(self, position: int) -> FormatError:
         return FormatError(self._path, "a string of the header is not UTF-8", self._offset + position)
-
-
-class HeaderCursor:
-    """Walk forward through the header of a mapped GGUF file; every read is checked against its end.
-
-    Raises FormatError, with the path and the offset, on anything that does not fit.
-    """
-
-    def __init__(self, path: Path, view: memoryview) -> None:
-        self.path = path
-        self.view = view
-        self.position = 0
-
-    @property
-    def left(self) -> int:
-        """Return how many bytes of the file are ahead."""
-        return len(self.view) - self.position
-
-    def fail(self, message: str) -> FormatError:
-        """Make an error that points at the current position."""
-        return FormatError(self.path, message, self.position)
-
-    def take(self, n_bytes: int, what: str) -> int:
-        """Step over n_bytes that hold `what`; return where they begin."""
-        if n_bytes > self.left:
-            raise self.fail(
-                f"{what} needs {n_bytes} bytes but the file has only {self.left} more;"
-                " it is cut off or damaged"
-            )
-        start = self.position
-        self.position += n_bytes
-        return start
-
-    def number(self, kind: ValueKind, what: str) -> int:
-        """Read an unsigned integer of the format's own structure."""
-        fixed = _FIXED[kind]
-        number: int = fixed.unpack_from(self.view, self.take(fixed.size, what))[0]
-        return number
-
-    def string(self, what: str, at_most: int = MAX_STRING_BYTES) -> str:
-        """Read a length and that many bytes of UTF-8."""
-        length = self.number(ValueKind.UINT64, f"the length of {what}")
-        if length > at_most:
-            raise self.fail(f"{what} has {length} bytes, at most {at_most} are allowed; the file is damaged")
-        start = self.take(length, what)
-        try:
-            return str(self.view[start : self.position], "utf-8")
-        except UnicodeDecodeError as error:
-            raise FormatError(self.path, f"{what} is not UTF-8", start + error.start) from error
-
-    def kind(self, what: str) -> ValueKind:
-        """Read the kind of a value."""
-        number = self.number(ValueKind.UINT32, f"the kind of {what}")
-        try:
-            return ValueKind(number)
-        except ValueError:
-            raise self.fail(f"{what} is of the unknown kind {number}; the file is damaged") from None
-
-    def value(self, kind: ValueKind, what: str) -> Scalar | GGUFArray:
-        """Read a value of this kind; arrays are stepped over and decoded later."""
-        if kind is ValueKind.STRING:
-            return self.string(what)
-        if kind is ValueKind.ARRAY:
-            return self._array(what)
-        fixed = _FIXED[kind]
-        start = self.take(fixed.size, what)
-        if kind is ValueKind.BOOL:
-            self._check_bools(start, what)
-            return self.view[start] == 1
-        number: int | float = fixed.unpack_from(self.view, start)[0]
-        return number
-
-    def _array(self, what: str) -> GGUFArray:
-        kind = self.kind(f"the items of {what}")
-        if kind is ValueKind.ARRAY:
-            raise UnsupportedError(f"{self.path}: {what} is an array of arrays, which Tropilla does not read")
-        length = self.number(ValueKind.UINT64, f"the length of {what}")
-        limit = MAX_ARRAY_STRINGS if kind is ValueKind.STRING else MAX_ARRAY_ITEMS
-        if length > limit:
-            raise self.fail(f"{what} has {length} items, at most {limit} are allowed; the file is damaged")
-        start = self.position
-        if kind is ValueKind.STRING:
-            self._skip_strings(length, what)
-        else:
-            self.take(length * _FIXED[kind].size, what)
-        if kind is ValueKind.BOOL:
-            self._check_bools(start, what)
-        return GGUFArray(self.path, kind, length, self.view[start : self.position], start)
-
-    def _check_bools(self, start: int, what: str) -> None:
-        if bytes(self.view[start : self.position]).strip(b"\0\1"):
-            raise FormatError(self.path, f"{what} is a bool but neither 0 nor 1; the file is damaged", start)
-
-    def _skip_strings(self, count: int, what: str) -> None:
-        """Step over strings: a bare loop, because a vocabulary has hundreds of thousands."""
-        view, position, unpack = self.view, self.position, _LENGTH.unpack_from
-        try:
-            for _ in range(count):
-                position += _LENGTH.size + unpack(view, position)[0]
-        except (struct.error, OverflowError):  # the next length would lie beyond the end of the file
-            pass
-        else:
-            if position <= len(view):
-                self.position = position
-                return
-        raise self.fail(f"{what} runs beyond the end of the file; it is cut off or damaged")
