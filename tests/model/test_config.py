@@ -72,3 +72,13 @@ def test_factors_of_the_file_replace_the_scaling_of_the_config() -> None:
     factors = (1.0, 1.0, 2.0, 2.0, 4.0, 8.0, 8.0, 8.0)
     plain = rope_table(config).inv_freq
     assert rope_table(config, factors).inv_freq == tuple(f / by for f, by in zip(plain, factors, strict=True))
+
+
+def test_scaling_comes_as_a_mapping_from_files() -> None:
+    scaling = {"kind": "linear", "factor": 4.0}
+    config = LlamaConfig.from_hyperparameters(TINY | {"rope_scaling": scaling}, path="m.gguf")
+    assert config.rope_scaling == RopeScaling(kind="linear", factor=4.0)
+    with pytest.raises(FormatError, match="original context"):
+        LlamaConfig.from_hyperparameters(
+            TINY | {"rope_scaling": {"kind": "yarn", "factor": 4.0}}, path="m.gguf"
+        )

@@ -40,6 +40,11 @@ class Checkpoint:
     metadata: Mapping[str, object]
     on_close: Callable[[], None] = field(repr=False)
 
+    @property
+    def name(self) -> str:
+        """Return the path, as errors name it."""
+        return str(self.path)
+
     def close(self) -> None:
         """Unmap the files; tensors must not be used afterwards."""
         self.on_close()

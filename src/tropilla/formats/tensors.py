@@ -42,6 +42,9 @@ class Tensors(Mapping[str, StoredTensor]):
     def __getitem__(self, name: str) -> StoredTensor:
         return self.layouts[name].read()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.layouts  # the inherited test would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.layouts)
 

@@ -12,18 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from tropilla.errors import FormatError
-
-# No model is near these; a file that claims more is damaged or hostile.
-_LARGEST = {
-    "dim": 1 << 20,
-    "n_layers": 1 << 12,
-    "n_heads": 1 << 14,
-    "n_kv_heads": 1 << 14,
-    "head_dim": 1 << 14,
-    "ffn_dim": 1 << 22,
-    "vocab_size": 1 << 24,
-    "context_length": 1 << 28,
-}
+from tropilla.formats.traits import LARGEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +84,8 @@ class LlamaConfig:
         given.setdefault("head_dim", given["dim"] // given["n_heads"])
         given.setdefault("context_length", 2048)
         try:
+            if isinstance(given.get("rope_scaling"), Mapping):
+                given["rope_scaling"] = RopeScaling(**given["rope_scaling"])
             return cls(**given)
         except (TypeError, ValueError) as error:
             raise FormatError(path, str(error)) from error
@@ -122,7 +113,7 @@ class LlamaConfig:
 def _problems(config: LlamaConfig) -> list[str]:
     """Return what is wrong with a config, the gravest first."""
     problems = []
-    for name, largest in _LARGEST.items():
+    for name, largest in LARGEST.items():
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= largest:
             problems.append(f"{name} is {value!r}, expected a whole number from 1 to {largest}")
