@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.hub.fake_hub import COMMIT, FakeHub, served
 from tests.hub.test_wheel import CONTENT, make_wheel, source
-from tropilla.errors import PullError, RequestError
-from tropilla.events import Progress, Saved
+from tropilla.errors import OptionError, PullError, RequestError
+from tropilla.events import Event, Progress, Saved
 from tropilla.hub import library as library_module
 from tropilla.hub import pull as pull_module
-from tropilla.hub.catalogue import Catalogue, CatalogueModel, WheelSource, catalogue
+from tropilla.hub.catalogue import Catalogue, CatalogueModel, HuggingFaceSource, WheelSource, catalogue
 from tropilla.hub.library import find, installed, models_folder
-from tropilla.hub.pull import pull
+from tropilla.hub.pull import PullOptions, pull
 
 
-def list_only(monkeypatch: pytest.MonkeyPatch, wheel: WheelSource) -> None:
-    """Make the catalogue list one model, "tiny" alias "little", that comes in that wheel."""
+def list_only(monkeypatch: pytest.MonkeyPatch, origin: WheelSource | HuggingFaceSource) -> None:
+    """Make the catalogue list one model, "tiny" alias "little", that comes from there."""
     known = catalogue().models[0]
     model = CatalogueModel(
         name="tiny",
@@ -29,7 +32,7 @@ def list_only(monkeypatch: pytest.MonkeyPatch, wheel: WheelSource) -> None:
         prompt_format="chatml",
         training_tokens=1e12,
         shape=known.shape,
-        source=wheel,
+        source=origin,
     )
     listed = Catalogue(families=catalogue().families, models=(model,))
     monkeypatch.setattr(library_module, "catalogue", lambda: listed)
@@ -50,12 +53,12 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_pulled_model_is_found_by_name_and_alias(index: Path) -> None:
-    *progress, saved = pull("tiny")
+    *progress, end = pull("tiny")
     assert all(isinstance(event, Progress) for event in progress)
-    assert isinstance(saved, Saved)
-    assert saved.path.read_bytes() == CONTENT
-    assert saved.size_bytes == len(CONTENT)
-    assert find("little").path == saved.path
+    assert isinstance(end, Saved)
+    assert end.path.read_bytes() == CONTENT
+    assert end.size_bytes == len(CONTENT)
+    assert find("little").path == end.path
     assert find("tiny").receipt.origin == "pip:tropilla-test-model==1.0"
     assert index.exists()
 
@@ -65,7 +68,7 @@ def test_a_model_that_is_here_is_not_fetched_again(index: Path) -> None:
     next(index.iterdir()).unlink()
     assert list(pull("little")) == [first]
     with pytest.raises(PullError):
-        list(pull("tiny", again=True))
+        list(pull("tiny", PullOptions(again=True)))
     assert find("tiny").path.read_bytes() == CONTENT  # the failed attempt left the old copy alone
 
 
@@ -86,6 +89,126 @@ def test_wrong_bytes_leave_nothing_behind(index: Path, monkeypatch: pytest.Monke
     assert index.exists()
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Return a running hub; nothing else can be reached."""
+    with served(FakeHub(files={"m-Q4_K_M.gguf": b"four bits", "m-Q8_0.gguf": b"eight bits"})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub
+
+
+def saved(events: Iterator[Event]) -> Saved:
+    """Return the last event, which says where the model is."""
+    last = list(events)[-1]
+    assert isinstance(last, Saved)
+    return last
+
+
+def test_a_repository_s_gguf_is_named_after_its_file(hub: FakeHub) -> None:
+    end = saved(pull("herd/llama", PullOptions(file="Q8_0")))
+    assert end.path.read_bytes() == b"eight bits"
+    receipt = find("m-q8_0").receipt
+    assert receipt.origin == f"huggingface:herd/llama@{COMMIT}"
+    assert receipt.licence == "mit"
+    assert receipt.files["m-Q8_0.gguf"].sha256 == hashlib.sha256(b"eight bits").hexdigest()
+    assert find("m-q8_0").path == end.path
+    assert len(hub.ranges_asked()) == 1
+
+
+def test_a_repository_that_is_here_is_not_fetched_again(hub: FakeHub) -> None:
+    options = PullOptions(file="Q8_0", name="mine")
+    first = saved(pull("herd/llama", options))
+    asked = len(hub.requests)
+    assert saved(pull("herd/llama", options)) == first
+    assert len(hub.requests) == asked
+    assert saved(pull("herd/llama", PullOptions(file="Q8_0", name="mine", again=True))) == first
+    assert len(hub.requests) > asked
+
+
+def test_a_folder_model_opens_as_a_folder(hub: FakeHub) -> None:
+    hub.files = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"{}"}
+    end = saved(pull("herd/llama"))
+    assert end.path == find("llama").folder
+    assert (end.path / "model.safetensors").read_bytes() == b"weights"
+    assert all(file.sha256 for file in find("llama").receipt.files.values())
+
+
+def test_an_interrupted_pull_goes_on_and_leaves_no_parts(hub: FakeHub) -> None:
+    hub.files = {"m.gguf": bytes(5 << 20)}
+    events = pull("herd/llama")
+    next(events)
+    events.close()  # type: ignore[attr-defined]  # the iterator is a generator
+    assert installed() == []
+    saved(pull("herd/llama"))
+    assert hub.ranges_asked()[-1] not in (None, "bytes=0-")
+    assert list((models_folder() / ".staging").glob("*.parts")) == []
+
+
+def test_two_pulls_of_one_model_do_not_mix(hub: FakeHub) -> None:
+    hub.files = {"m.gguf": bytes(5 << 20)}
+    first = pull("herd/llama")
+    next(first)
+    with pytest.raises(RequestError, match="is being pulled already"):
+        list(pull("herd/llama"))
+    assert saved(first).size_bytes == 5 << 20
+
+
+def list_hub_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the catalogue list "tiny" as two files of the fake hub."""
+    files = {"Q4_K_M": "m-Q4_K_M.gguf", "Q8_0": "m-Q8_0.gguf"}
+    list_only(monkeypatch, HuggingFaceSource(repo="herd/llama", files=files))
+
+
+def test_a_listed_model_comes_in_its_usual_type_or_another(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_hub_model(monkeypatch)
+    assert saved(pull("little")).path.read_bytes() == b"four bits"
+    assert saved(pull("tiny", PullOptions(file="q8_0"))).path.read_bytes() == b"eight bits"
+    assert [model.name for model in installed()] == ["tiny", "tiny-q8_0"]
+    assert find("tiny").receipt.licence == "MIT"
+    with pytest.raises(OptionError, match="did you mean 'Q4_K_M'"):
+        list(pull("tiny", PullOptions(file="Q4_K_S")))
+    assert len(hub.ranges_asked()) == 2
+
+
+def test_a_file_of_this_machine_joins_the_library(tmp_path: Path) -> None:
+    file = tmp_path / "My Llama (7B)..gguf"
+    file.write_bytes(b"weights")
+    end = saved(pull(str(file)))
+    assert end.path.read_bytes() == b"weights"
+    assert find("my-llama-7b").path == end.path
+    file.unlink()
+    assert end.path.read_bytes() == b"weights"
+
+
+def test_a_folder_of_this_machine_joins_the_library(tmp_path: Path) -> None:
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    with pytest.raises(RequestError, match="empty folder"):
+        list(pull(str(folder)))
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes(name.encode())
+    end = saved(pull(str(folder), PullOptions(name="Mine")))
+    assert end.path == find("mine").folder
+    assert (end.path / "config.json").read_bytes() == b"config.json"
+
+
+def test_a_missing_file_is_said_to_be_missing() -> None:
+    with pytest.raises(RequestError, match="no such file"):
+        list(pull("./nothing.gguf"))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "con", "x" * 101])
+def test_sec4_the_library_name_is_an_id(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"weights")
+    with pytest.raises(RequestError, match="is not a model name"):
+        list(pull(str(file), PullOptions(name=name)))
+
+
 def test_an_unknown_name_suggests_a_near_one() -> None:
     with pytest.raises(RequestError, match="did you mean 'smollm2'"):
         list(pull("smollm"))
@@ -93,8 +216,6 @@ def test_an_unknown_name_suggests_a_near_one() -> None:
 
 @pytest.mark.default_model
 def test_the_default_model_has_the_catalogue_s_bytes(default_model: Path) -> None:
-    import hashlib
-
     known = catalogue().get("smollm2")
     assert known is not None
     assert isinstance(known.source, WheelSource)

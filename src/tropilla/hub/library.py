@@ -58,6 +58,12 @@ def models_folder() -> Path:
     return library_folder() / "models"
 
 
+def id_from(text: str) -> str:
+    """Return the nearest id to a file's or repository's name, such as "Llama 2 (7B)" -> "llama-2-7b"."""
+    parts = [part.strip("._-") for part in re.split(r"[^a-z0-9._-]+|\.\.+", text.lower())]
+    return model_id("-".join(part for part in parts if part)[:100].rstrip("._-"))
+
+
 def model_id(name: str) -> str:
     """Return name as an id of the library, in lower case.
 
@@ -110,14 +116,14 @@ def find(name: str) -> InstalledModel:
 
     Raises RequestError for a name that is unknown, or known but not pulled yet.
     """
-    listed = catalogue().get(model_id(name))
-    identity = listed.name if listed else model_id(name)
-    if (models_folder() / identity / RECEIPT_NAME).exists():
-        return _open_entry(identity)
+    identity, listed = model_id(name), catalogue().get(name)
+    for candidate in [identity, *([listed.name] if listed else [])]:
+        if (models_folder() / candidate / RECEIPT_NAME).exists():
+            return _open_entry(candidate)
     if listed:
         raise RequestError(f"{name} is not in your library yet; get it with: tropilla pull {name}")
-    known = {*catalogue().names(), *_entries()}
-    hint = suggestion(identity, known) or "; tropilla models --catalogue lists what there is"
+    hint = suggestion(identity, {*catalogue().names(), *_entries()})
+    hint = hint or "; tropilla models --catalogue lists what there is"
     raise RequestError(f"there is no model {name!r}{hint}")
 
 
@@ -139,8 +145,10 @@ def remove(name: str) -> int:
 
     Raises RequestError if there is none of that name, or if the system still holds its files open.
     """
-    listed = catalogue().get(model_id(name))
-    folder = _inside(listed.name if listed else model_id(name))
+    identity, listed = model_id(name), catalogue().get(name)
+    folder = _inside(identity)
+    if listed and not folder.is_dir():
+        folder = _inside(listed.name)
     if not folder.is_dir():
         raise RequestError(f"{name} is not in your library{suggestion(name, _entries())}")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -164,11 +172,25 @@ def staging(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def resumable_staging(name: str) -> Path:
-    """Return the folder in which an interrupted download of that name goes on; it may hold parts."""
+@contextmanager
+def resumable_staging(name: str) -> Iterator[Path]:
+    """Give the folder in which an interrupted download of that name goes on; it may hold parts.
+
+    Raises RequestError if another program is pulling the same model.
+    """
+    import filelock
+
     folder = _staging_root() / f"{model_id(name)}.parts"
-    folder.mkdir(exist_ok=True)
-    return folder
+    lock = filelock.FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RequestError(f"{name} is being pulled already; wait for that, or stop it first") from error
+    try:
+        folder.mkdir(exist_ok=True)
+        yield folder
+    finally:
+        lock.release()
 
 
 def publish(staged: Path, receipt: Receipt) -> InstalledModel:
