@@ -5,31 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from tropilla.errors import FormatError, UnsupportedError
+from tropilla.formats.checkpoint import Checkpoint
 from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import TensorType
+from tropilla.formats.tensors import LazyTensor
 from tropilla.model.config import LlamaConfig, layer_shapes, tensor_shapes
 
 # Frequency factors of Llama 3; not weights, and not every file has them.
 ROPE_FACTORS = "rope_freqs.weight"
-
-
-class CheckpointLike(Protocol):
-    """What a model needs of an opened checkpoint."""
-
-    @property
-    def name(self) -> str:
-        """Return the path, for error messages."""
-
-    @property
-    def hyperparameters(self) -> Mapping[str, Any]:  # Any: checked by LlamaConfig
-        """Return the model's shape under LlamaConfig's field names."""
-
-    @property
-    def tensors(self) -> Mapping[str, StoredTensor]:
-        """Return the weights under their GGUF names, q and k in the interleaved convention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +32,23 @@ class ModelWeights:
         return tuple(tensor.data.cast("B").cast("f"))
 
 
-def load_weights(checkpoint: CheckpointLike) -> ModelWeights:
+def load_weights(checkpoint: Checkpoint) -> ModelWeights:
     """Match a checkpoint's tensors with its hyperparameters.
 
     Which biases and norms a model has is read off the tensors, because GGUF metadata does not say.
     Raises FormatError for a missing or misshapen tensor and UnsupportedError for an unknown one.
     """
-    path, tensors = checkpoint.name, checkpoint.tensors
-    hyperparameters = {**checkpoint.hyperparameters, **_switches(tensors)}
-    embedding = tensors.get("token_embd.weight")
+    path, layouts = checkpoint.name, checkpoint.tensors.layouts
+    hyperparameters = {**checkpoint.hyperparameters, **_switches(layouts)}
+    embedding = layouts.get("token_embd.weight")
     if embedding is not None and len(embedding.shape) == 2:
         hyperparameters.setdefault("vocab_size", embedding.shape[0])
     config = LlamaConfig.from_hyperparameters(hyperparameters, path=path)
-    _check_tensors(path, config, tensors)
-    return ModelWeights(config, tensors)
+    _check_tensors(path, config, layouts)
+    return ModelWeights(config, checkpoint.tensors)
 
 
-def _switches(tensors: Mapping[str, StoredTensor]) -> dict[str, bool]:
+def _switches(tensors: Mapping[str, LazyTensor]) -> dict[str, bool]:
     return {
         "tied_embeddings": "output.weight" not in tensors,
         "qkv_bias": "blk.0.attn_q.bias" in tensors,
@@ -73,7 +58,7 @@ def _switches(tensors: Mapping[str, StoredTensor]) -> dict[str, bool]:
     }
 
 
-def _check_tensors(path: str, config: LlamaConfig, tensors: Mapping[str, StoredTensor]) -> None:
+def _check_tensors(path: str, config: LlamaConfig, tensors: Mapping[str, LazyTensor]) -> None:
     # One layer at a time: a file that claims a million layers fails at the first that is missing.
     outer = tensor_shapes(dataclasses.replace(config, n_layers=1))
     for name, shape in outer.items():
@@ -92,7 +77,7 @@ def _check_tensors(path: str, config: LlamaConfig, tensors: Mapping[str, StoredT
     _check_rope_factors(path, config, tensors.get(ROPE_FACTORS))
 
 
-def _check_rope_factors(path: str, config: LlamaConfig, factors: StoredTensor | None) -> None:
+def _check_rope_factors(path: str, config: LlamaConfig, factors: LazyTensor | None) -> None:
     if factors is None:
         return
     half = config.head_dim // 2
@@ -111,7 +96,7 @@ def _is_layer_tensor(name: str, n_layers: int, within_layer: Mapping[str, tuple[
 def _check_tensor(
     path: str,
     config: LlamaConfig,
-    tensors: Mapping[str, StoredTensor],
+    tensors: Mapping[str, LazyTensor],
     name: str,
     shape: tuple[int, ...],
 ) -> None:
