@@ -22,7 +22,7 @@ from typing import NamedTuple
 from tropilla.errors import FormatError, UnsupportedError
 from tropilla.formats.gguf_cursor import HeaderCursor
 from tropilla.formats.gguf_values import GGUFArray, Scalar, ValueKind
-from tropilla.formats.mapped import MappedFile
+from tropilla.formats.mapped import MappedFile, release_view
 from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import TensorType, foreign_type, tensor_bytes
 
@@ -35,6 +35,10 @@ MAX_ALIGNMENT = 1 << 20
 MAX_NAME_BYTES = 64
 MAX_KEY_BYTES = 65_535
 MAX_DIMS = 4
+
+# Far beyond any real model; they bound the memory that the objects of a hostile header take.
+MAX_PAIRS = 1 << 16
+MAX_TENSORS = 1 << 17
 
 # The fewest bytes that a pair and a tensor description can take: they bound the counts by the file.
 _LEAST_PAIR_BYTES = 8 + 1 + 4 + 1
@@ -179,8 +183,8 @@ class _Part:
     def _read(self) -> None:
         cursor = HeaderCursor(self.path, self._file.view)
         self.version = _read_version(cursor)
-        n_tensors = _read_count(cursor, "tensors", _LEAST_TENSOR_BYTES)
-        n_pairs = _read_count(cursor, "metadata pairs", _LEAST_PAIR_BYTES)
+        n_tensors = _read_count(cursor, "tensors", _LEAST_TENSOR_BYTES, MAX_TENSORS)
+        n_pairs = _read_count(cursor, "metadata pairs", _LEAST_PAIR_BYTES, MAX_PAIRS)
         for _ in range(n_pairs):
             self._read_pair(cursor)
         alignment = self._alignment()
@@ -237,18 +241,11 @@ class _Part:
 
     def close(self) -> None:
         for tensor in self.tensors.values():
-            _release(tensor.data)
+            release_view(tensor.data)
         for value in self.metadata.values():
             if isinstance(value, GGUFArray):
-                _release(value.raw)
+                release_view(value.raw)
         self._file.close()
-
-
-def _release(view: memoryview) -> None:
-    try:
-        view.release()
-    except BufferError:  # an array still looks at it; the mapping lives as long as that array
-        return
 
 
 def _read_version(cursor: HeaderCursor) -> int:
@@ -273,13 +270,15 @@ def _read_version(cursor: HeaderCursor) -> int:
     )
 
 
-def _read_count(cursor: HeaderCursor, what: str, least_bytes: int) -> int:
+def _read_count(cursor: HeaderCursor, what: str, least_bytes: int, at_most: int) -> int:
     count = cursor.number(ValueKind.UINT64, f"the number of {what}")
     if count * least_bytes > cursor.left:
         raise cursor.fail(
             f"the header announces {count} {what}, more than fit in the {cursor.left} bytes that follow;"
             " the file is cut off or damaged"
         )
+    if count > at_most:
+        raise cursor.fail(f"the header announces {count} {what}, at most {at_most} are allowed")
     return count
 
 

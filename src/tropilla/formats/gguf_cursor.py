@@ -9,7 +9,8 @@ from tropilla.errors import FormatError, UnsupportedError
 from tropilla.formats.gguf_values import FIXED, LENGTH, GGUFArray, Scalar, ValueKind
 
 # Tighter than the format's own 2**63: no real string or vocabulary comes near, so more is damage.
-MAX_STRING_BYTES = 64 << 20
+# The text of a header, decoded at once, may take four bytes of memory for one of the file.
+MAX_TEXT_BYTES = 64 << 20
 MAX_ARRAY_ITEMS = 1 << 30
 MAX_ARRAY_STRINGS = 1 << 24
 
@@ -24,6 +25,7 @@ class HeaderCursor:
         self.path = path
         self.view = view
         self.position = 0
+        self._text_left = MAX_TEXT_BYTES
 
     @property
     def left(self) -> int:
@@ -51,11 +53,12 @@ class HeaderCursor:
         number: int = fixed.unpack_from(self.view, self.take(fixed.size, what))[0]
         return number
 
-    def string(self, what: str, at_most: int = MAX_STRING_BYTES) -> str:
+    def string(self, what: str, at_most: int = MAX_TEXT_BYTES) -> str:
         """Read a length and that many bytes of UTF-8."""
         length = self.number(ValueKind.UINT64, f"the length of {what}")
-        if length > at_most:
+        if length > min(at_most, self._text_left):
             raise self.fail(f"{what} has {length} bytes, at most {at_most} are allowed; the file is damaged")
+        self._text_left -= length
         start = self.take(length, what)
         try:
             return str(self.view[start : self.position], "utf-8")

@@ -23,20 +23,13 @@ from tropilla.formats.gguf import (
 )
 from tropilla.formats.gguf_encoding import encode_number, encode_string, encode_value
 from tropilla.formats.gguf_values import ValueKind
-from tropilla.formats.tensor_types import TensorType, tensor_bytes
+from tropilla.formats.stored import PlannedTensor, check_planned
+from tropilla.formats.tensor_types import tensor_bytes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _MAX_PARTS = 99_999
-
-
-class PlannedTensor(NamedTuple):
-    """Announce a tensor that will be written; shape is row-major."""
-
-    name: str
-    type: TensorType
-    shape: tuple[int, ...]
 
 
 class _Part(NamedTuple):
@@ -82,14 +75,11 @@ class GGUFWriter:
     def write(self, name: str, data: ReadableBuffer) -> None:
         """Write the encoded weights of the next announced tensor, which must have this name."""
         planned, file = next(self._places, (None, None))
-        if planned is None or file is None or planned.name != name:
-            raise ValueError(f"the next tensor is {planned and planned.name!r}, not {name!r}")
-        view = memoryview(data)
-        expected = tensor_bytes(planned.type, planned.shape)
-        if view.nbytes != expected:
-            raise ValueError(f"tensor {name!r} takes {expected} bytes, got {view.nbytes}")
-        file.write(view)
-        file.write(bytes(pad(expected, self._alignment) - expected))
+        size_bytes = memoryview(data).nbytes
+        check_planned(planned, name, size_bytes)
+        assert file is not None
+        file.write(data)
+        file.write(bytes(pad(size_bytes, self._alignment) - size_bytes))
 
     def __enter__(self) -> GGUFWriter:
         self._places = self._open_parts()

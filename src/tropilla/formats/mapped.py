@@ -61,6 +61,14 @@ def _map_file(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
+def release_view(view: memoryview) -> None:
+    """End the use of a slice of a mapped file, unless an array still looks at it."""
+    try:
+        view.release()
+    except BufferError:  # the mapping then lives as long as that array
+        return
+
+
 def drop_pages(view: memoryview, offset: int) -> None:
     """Tell the system that the mapped bytes of view, which begin at offset of their file, can leave memory.
 

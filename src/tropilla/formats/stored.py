@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
 
 from tropilla.formats.mapped import drop_pages
-from tropilla.formats.tensor_types import TensorType
+from tropilla.formats.tensor_types import TensorType, tensor_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class PlannedTensor(NamedTuple):
+    """Announce a tensor that a writer will be given; shape is row-major."""
+
+    name: str
+    type: TensorType
+    shape: tuple[int, ...]
+
+
+def check_planned(planned: PlannedTensor | None, name: str, size_bytes: int) -> None:
+    """Raise ValueError unless the next planned tensor has this name and this encoded size."""
+    if planned is None or planned.name != name:
+        raise ValueError(f"the next tensor is {planned and planned.name!r}, not {name!r}")
+    expected = tensor_bytes(planned.type, planned.shape)
+    if size_bytes != expected:
+        raise ValueError(f"tensor {name!r} takes {expected} bytes, got {size_bytes}")
 
 
 @dataclass(frozen=True)
@@ -37,8 +55,6 @@ class StoredTensor:
 
         Raises UnsupportedError for the types that Tropilla does not dequantise.
         """
-        from math import prod
-
         from tropilla.formats.dequantize import dequantize  # NumPy loads only where arrays are wanted
 
         return dequantize(self.type, self.data, prod(self.shape)).reshape(self.shape)
