@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "bindings/bindings.h"
+#include "sampler/chain.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -44,6 +44,15 @@ float finite_logit(double logit) {
   return static_cast<float>(std::clamp(logit, -kLargest, kLargest));
 }
 
+double entropy(const Weights& weights) {
+  double sum = 0;
+  for (const double w : weights.weights) {
+    const double p = w / weights.total;
+    if (p > 0) sum -= p * std::log(p);
+  }
+  return sum;
+}
+
 void Candidates::start(std::span<const float> logits) {
   raw_ = logits;
   copied_ = false;

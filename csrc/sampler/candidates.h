@@ -72,6 +72,15 @@ struct Weights {
   double total;
 };
 
+// A candidate's place in the list and what to rank it by.
+struct Ranked {
+  size_t index;
+  double key;
+};
+
+// In nats.
+double entropy(const Weights& weights);
+
 class Candidates {
  public:
   explicit Candidates(int32_t vocab_size) : noted_(vocab_size) {}
@@ -95,6 +104,7 @@ class Candidates {
   // The surviving candidates. Throws NoCandidates if the masks left none.
   std::span<Candidate> list();
   size_t size() { return list().size(); }
+  int32_t id(size_t i) const { return list_[i].id; }
   float max_logit();
 
   // Keeps the k best, best first.
@@ -115,6 +125,9 @@ class Candidates {
   void transform(NewLogit new_logit);
   // Weights in the order of list(), valid until the next call.
   Weights softmax();
+  // Every candidate i with key(i), in the order of list(); valid until the next call.
+  template <typename Key>
+  std::span<Ranked> rank(Key key);
 
  private:
   std::span<const float> logits() const { return copied_ ? std::span<const float>(copy_) : raw_; }
@@ -129,6 +142,7 @@ class Candidates {
   bool sorted_ = false;
   std::vector<Candidate> list_;
   std::vector<double> weights_;
+  std::vector<Ranked> ranking_;
   TokenTable noted_;
 };
 
@@ -173,6 +187,13 @@ void Candidates::transform(NewLogit new_logit) {
   const std::span<Candidate> all = list();
   for (size_t i = 0; i < all.size(); ++i) all[i].logit = finite_logit(new_logit(i, all[i].logit));
   restore_order();
+}
+
+template <typename Key>
+std::span<Ranked> Candidates::rank(Key key) {
+  ranking_.clear();
+  for (size_t i = 0; i < size(); ++i) ranking_.push_back({i, key(i)});
+  return ranking_;
 }
 
 }  // namespace tropilla

@@ -3,71 +3,23 @@
 #include <cmath>
 #include <string>
 
+#include "sampler/chain.h"
+#include "sampler/draw.h"
 #include "sampler/logprobs.h"
-#include "sampler/temperature.h"
+#include "sampler/mirostat.h"
 
 namespace tropilla {
-namespace {
-
-struct NamedStep {
-  std::string_view name;
-  bool (*is_active)(const SamplerParams&);
-  ApplyStep apply;
-};
-
-// In the order of rule SA-1. A step at its neutral value never runs, so it changes not a bit.
-constexpr NamedStep kSteps[] = {
-    {"temperature", [](const SamplerParams& p) { return p.temperature != 1; }, apply_temperature},
-};
-
-const NamedStep& step_named(std::string_view name) {
-  for (const NamedStep& step : kSteps) {
-    if (step.name == name) return step;
-  }
-  throw std::invalid_argument("unknown sampler '" + std::string(name) + "'");
-}
-
-std::vector<ApplyStep> active_steps(const SamplerParams& params) {
-  std::vector<ApplyStep> active;
-  const auto add = [&](const NamedStep& step) {
-    if (step.is_active(params)) active.push_back(step.apply);
-  };
-  if (params.samplers.empty()) {
-    for (const NamedStep& step : kSteps) add(step);
-  } else {
-    for (const std::string& name : params.samplers) add(step_named(name));
-  }
-  return active;
-}
-
-// Inverse of the cumulated weights, in the order of the candidates.
-size_t draw_index(const Weights& weights, double u) {
-  const double goal = u * weights.total;
-  double cumulated = 0;
-  size_t last_possible = 0;
-  for (size_t i = 0; i < weights.weights.size(); ++i) {
-    if (weights.weights[i] == 0) continue;
-    cumulated += weights.weights[i];
-    last_possible = i;
-    if (cumulated > goal) break;
-  }
-  return last_possible;
-}
-
-}  // namespace
-
-std::vector<std::string_view> sampler_names() {
-  std::vector<std::string_view> names;
-  for (const NamedStep& step : kSteps) names.push_back(step.name);
-  return names;
-}
 
 Sampler::Sampler(const SamplerParams& params, int32_t vocab_size, std::span<const int32_t> prompt)
     : params_(params),
       vocab_size_(vocab_size),
       history_{{prompt.begin(), prompt.end()}, prompt.size()},
       steps_(active_steps(params)),
+      dry_(params),
       candidates_(vocab_size) {
+  if (params.mirostat != 0 || params.adaptive_target >= 0) {
+    feedback_.push_back({2 * params.mirostat_tau, initial_chosen_mean(params)});
+  }
   for (const int32_t id : prompt) require_token(id);
   for (const auto& [id, bias] : params.logit_bias) require_token(id);
   for (const auto* ids :
@@ -80,7 +32,12 @@ Draw Sampler::sample(std::span<const float> logits) {
   const Weights weights = run_chain(logits);
   const size_t chosen = draw_index(weights, uniform(site(), Purpose::kDraw));
   Draw draw{candidates_.list()[chosen].id, std::numeric_limits<float>::quiet_NaN(), {}};
-  if (params_.logprobs) report(logits, draw);
+  if (!feedback_.empty()) pending_ = {draw.token, feedback_probability(chosen, weights)};
+  if (params_.logprobs && params_.post_sampling_probs) {
+    report_final(weights, chosen, draw);
+  } else if (params_.logprobs) {
+    report_raw(logits, draw);
+  }
   return draw;
 }
 
@@ -96,6 +53,10 @@ std::vector<TokenProbability> Sampler::probabilities(std::span<const float> logi
 void Sampler::accept(int32_t token) {
   require_token(token);
   history_.tokens.push_back(token);
+  if (feedback_.empty()) return;
+  const bool drawn = pending_ && pending_->token == token;
+  feedback_.push_back(drawn ? next_feedback(pending_->probability) : feedback_.back());
+  pending_.reset();
 }
 
 void Sampler::rewind(int64_t n_tokens) {
@@ -104,6 +65,8 @@ void Sampler::rewind(int64_t n_tokens) {
                                 std::to_string(history_.n_generated()) + " accepted");
   }
   history_.tokens.resize(history_.tokens.size() - static_cast<size_t>(n_tokens));
+  if (!feedback_.empty()) feedback_.resize(history_.n_generated() + 1);
+  pending_.reset();
   std::erase_if(position_bans_,
                 [this](const PositionBan& ban) { return ban.position > history_.tokens.size(); });
 }
@@ -162,12 +125,43 @@ Weights Sampler::run_chain(std::span<const float> logits) {
   require_sane(logits);
   candidates_.start(logits);
   mask();
-  const Moment moment{params_, history_, site()};
+  const Moment moment{params_, history_, site(), dry_};
   for (const ApplyStep apply : steps_) apply(candidates_, moment);
-  return candidates_.softmax();
+  if (params_.mirostat != 0) {
+    cut_by_mirostat(candidates_, params_, feedback_.back().mu, vocab_size_);
+  } else if (params_.adaptive_target >= 0) {
+    aim();
+  }
+  if (params_.skew == 0) return candidates_.softmax();
+  candidates_.sort();
+  Weights weights = candidates_.softmax();
+  skew_weights(weights, params_.skew);
+  return weights;
 }
 
-void Sampler::report(std::span<const float> logits, Draw& draw) {
+void Sampler::aim() {
+  const Weights softmax = candidates_.softmax();
+  before_aim_.clear();
+  for (const Candidate& c : candidates_.list()) {
+    before_aim_.push_back({c.id, softmax.weights[before_aim_.size()] / softmax.total});
+  }
+  aim_at_target(candidates_, params_, feedback_.back().chosen);
+}
+
+double Sampler::feedback_probability(size_t chosen, const Weights& weights) const {
+  if (params_.mirostat != 0) return weights.weights[chosen] / weights.total;
+  const int32_t token = candidates_.id(chosen);
+  const auto same = [=](const TokenProbability& p) { return p.token == token; };
+  return std::find_if(before_aim_.begin(), before_aim_.end(), same)->probability;
+}
+
+Sampler::Feedback Sampler::next_feedback(double probability) const {
+  const Feedback& now = feedback_.back();
+  return {next_mirostat_mu(params_, now.mu, probability),
+          next_chosen_mean(params_, now.chosen, probability)};
+}
+
+void Sampler::report_raw(std::span<const float> logits, Draw& draw) {
   const double normaliser = log_sum_exp(logits);
   draw.logprob = static_cast<float>(logits[static_cast<size_t>(draw.token)] - normaliser);
   if (*params_.logprobs == 0) return;
@@ -175,6 +169,19 @@ void Sampler::report(std::span<const float> logits, Draw& draw) {
   for (const Candidate& c : reported_) {
     draw.top.push_back({c.id, static_cast<float>(c.logit - normaliser)});
   }
+}
+
+void Sampler::report_final(const Weights& weights, size_t chosen, Draw& draw) {
+  const auto logprob = [&](size_t i) {
+    return static_cast<float>(std::log(weights.weights[i] / weights.total));
+  };
+  draw.logprob = logprob(chosen);
+  reported_.clear();
+  for (size_t i = 0; i < candidates_.size(); ++i) reported_.push_back({candidates_.id(i), logprob(i)});
+  const size_t n = std::min(reported_.size(), static_cast<size_t>(*params_.logprobs));
+  const auto end = reported_.begin() + static_cast<std::ptrdiff_t>(n);
+  std::partial_sort(reported_.begin(), end, reported_.end(), better);
+  for (auto c = reported_.begin(); c != end; ++c) draw.top.push_back({c->id, c->logit});
 }
 
 }  // namespace tropilla

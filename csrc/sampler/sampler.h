@@ -6,12 +6,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
-#include <string_view>
 #include <vector>
 
+#include "sampler/adaptive.h"
 #include "sampler/candidates.h"
+#include "sampler/dry.h"
 #include "sampler/history.h"
 #include "sampler/rng.h"
 #include "sampler/sampler_params.h"
@@ -27,7 +29,7 @@ struct TokenLogprob {
 struct Draw {
   int32_t token;
   float logprob;                  // NaN unless params.logprobs is set
-  std::vector<TokenLogprob> top;  // the most likely first, params.logprobs of them
+  std::vector<TokenLogprob> top;  // the most likely first, up to params.logprobs of them
 };
 
 struct TokenProbability {
@@ -39,9 +41,6 @@ struct TokenProbability {
 struct BadLogits : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
-
-// The steps that params.samplers can name, in the order of the default chain.
-std::vector<std::string_view> sampler_names();
 
 class Sampler {
  public:
@@ -55,7 +54,7 @@ class Sampler {
   // The distribution that sample() draws from: surviving candidates and their probabilities.
   std::vector<TokenProbability> probabilities(std::span<const float> logits);
 
-  // Appends a token to the sequence, drawn here or not.
+  // Appends a token to the sequence. Mirostat and adaptive-p learn from it if it is the last draw.
   void accept(int32_t token);
 
   // Takes back the last n accepted tokens and the state they left behind, bans after them included.
@@ -71,19 +70,39 @@ class Sampler {
     int32_t id;
   };
 
+  // What earlier draws left for the next one: one per accepted token, so that a rewind drops them.
+  struct Feedback {
+    double mu;         // mirostat's
+    ChosenMean chosen;  // adaptive-p's
+  };
+
+  // The last draw's token, with the probability that feedback goes by.
+  struct Pending {
+    int32_t token;
+    double probability;
+  };
+
   void require_token(int32_t id) const;
   void require_sane(std::span<const float> logits) const;
   RandomSite site() const;
   void mask();
   Weights run_chain(std::span<const float> logits);
-  void report(std::span<const float> logits, Draw& draw);
+  void aim();
+  double feedback_probability(size_t chosen, const Weights& weights) const;
+  Feedback next_feedback(double probability) const;
+  void report_raw(std::span<const float> logits, Draw& draw);
+  void report_final(const Weights& weights, size_t chosen, Draw& draw);
 
   SamplerParams params_;
   int32_t vocab_size_;
   History history_;
   std::vector<ApplyStep> steps_;
+  Dry dry_;
+  std::vector<Feedback> feedback_;
+  std::optional<Pending> pending_;
   std::vector<PositionBan> position_bans_;
   Candidates candidates_;
+  std::vector<TokenProbability> before_aim_;
   std::vector<Candidate> reported_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sampler/candidates.h"
+#include "sampler/dry.h"
 #include "sampler/history.h"
 #include "sampler/rng.h"
 #include "sampler/sampler_params.h"
@@ -12,6 +13,7 @@ struct Moment {
   const SamplerParams& params;
   const History& history;
   RandomSite site;
+  Dry& dry;
 };
 
 using ApplyStep = void (*)(Candidates&, const Moment&);

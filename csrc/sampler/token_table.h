@@ -16,10 +16,11 @@ struct TokenEntry {
 // Looks tokens up in constant time and is emptied in the time of its entries, not of the vocabulary.
 class TokenTable {
  public:
-  explicit TokenTable(int32_t vocab_size) : slots_(static_cast<size_t>(vocab_size), 0) {}
+  explicit TokenTable(int32_t vocab_size) : vocab_size_(static_cast<size_t>(vocab_size)) {}
 
   // Counts one more of a token and returns its entry, valid until the next call.
   TokenEntry& note(int32_t id) {
+    if (slots_.empty()) slots_.resize(vocab_size_);  // most sequences penalise nothing
     int32_t& slot = slots_[static_cast<size_t>(id)];
     if (slot == 0) {
       entries_.push_back({id, 0, 0});
@@ -31,6 +32,7 @@ class TokenTable {
   }
 
   const TokenEntry* find(int32_t id) const {
+    if (entries_.empty()) return nullptr;
     const int32_t slot = slots_[static_cast<size_t>(id)];
     return slot == 0 ? nullptr : &entries_[static_cast<size_t>(slot) - 1];
   }
@@ -43,6 +45,7 @@ class TokenTable {
   }
 
  private:
+  size_t vocab_size_;
   std::vector<int32_t> slots_;  // (V) index into entries_ + 1; 0: absent
   std::vector<TokenEntry> entries_;
 };
