@@ -1,0 +1,136 @@
+// How fast the tile products are: kernel_bench [--isa NAME] [--type NAME] [--threads N]
+//                                              [--rows N] [--columns N] [--repeats N]
+// One line for each type and number of tokens: GOP/s (a multiplication and an addition are two), their
+// share of the measured int8 peak, and GB/s of weights; medians, with the spread over the repeats.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/int8_peak.h"
+#include "kernels/blocks.h"
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+
+namespace tropilla {
+namespace {
+
+struct NamedType {
+  const char* name;
+  TensorType type;
+};
+
+constexpr NamedType kTypes[] = {
+    {"Q4_0", TensorType::Q4_0},     {"Q4_1", TensorType::Q4_1}, {"Q5_0", TensorType::Q5_0},
+    {"Q5_1", TensorType::Q5_1},     {"Q8_0", TensorType::Q8_0}, {"Q2_K", TensorType::Q2_K},
+    {"Q3_K", TensorType::Q3_K},     {"Q4_K", TensorType::Q4_K}, {"Q5_K", TensorType::Q5_K},
+    {"Q6_K", TensorType::Q6_K},     {"IQ4_NL", TensorType::IQ4_NL}, {"IQ4_XS", TensorType::IQ4_XS},
+    {"F32", TensorType::F32},       {"F16", TensorType::F16},   {"BF16", TensorType::BF16}};
+
+struct Settings {
+  std::string isa, type;
+  int64_t threads = 1, rows = 2048, columns = 2048, repeats = 7;
+};
+
+// A matrix without meaning but with the sizes of one: bytes of a zero scale keep every sum finite.
+struct Problem {
+  int64_t n_cols, n_tiles, n_tokens;
+  std::vector<uint8_t> weights;
+  std::vector<float> f32, scale, out;
+  std::vector<int8_t> q;
+  std::vector<int32_t> sums;
+  uint8_t* tiles;
+
+  Problem(TensorType type, int64_t rows, int64_t columns, int64_t tokens)
+      : n_cols(columns), n_tiles(rows / kTileRows), n_tokens(tokens),
+        weights(size_t(n_tiles * tile_bytes(type, columns) + 64)), f32(size_t(tokens * columns), 1.0f),
+        scale(size_t(tokens * columns / kActivationBlock), 1.0f), out(size_t(tokens * rows)),
+        q(size_t(tokens * columns), 1), sums(size_t(tokens * columns / kSumBlock), kSumBlock) {
+    void* start = weights.data();
+    size_t room = weights.size();
+    tiles = static_cast<uint8_t*>(std::align(64, room - 64, start, room));
+  }
+
+  Activations activations() const { return {n_cols, f32.data(), q.data(), scale.data(), sums.data()}; }
+};
+
+void multiply(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {
+  std::atomic<int64_t> next{0};
+  const auto work = [&] {
+    for (int64_t tile = next++; tile < p.n_tiles; tile = next++) {
+      matmul(p.tiles + tile * tile_bytes(type, p.n_cols), p.activations(), 0, p.n_tokens,
+             p.out.data() + tile * kTileRows, p.n_tiles * kTileRows);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int64_t i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
+}
+
+double seconds_of(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {
+  const auto start = std::chrono::steady_clock::now();
+  multiply(matmul, type, p, threads);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void measure(const Kernels& kernels, const NamedType& named, int64_t n_tokens, const Settings& s, double peak) {
+  Problem p(named.type, s.rows, s.columns, n_tokens);
+  const MatmulTile matmul = kernels.matmul[index_of(named.type)];
+  std::vector<double> seconds(size_t(s.repeats + 1));
+  for (double& one : seconds) one = seconds_of(matmul, named.type, p, s.threads);
+  seconds.erase(seconds.begin());  // the first one touched the memory
+  std::sort(seconds.begin(), seconds.end());
+  const double median = seconds[seconds.size() / 2];
+  const double gops = 2e-9 * double(s.rows * s.columns * n_tokens) / median;
+  const double gbs = 1e-9 * double(p.n_tiles * tile_bytes(named.type, p.n_cols)) / median;
+  const double spread = (seconds.back() - seconds.front()) / median * 100;
+  std::printf("%-7s %-7s T=%-3lld %8.1f GOP/s %5.1f %% of peak %7.2f GB/s  spread %3.0f %%\n", kernels.name,
+              named.name, static_cast<long long>(n_tokens), gops, peak > 0 ? gops / peak * 100 : 0.0, gbs, spread);
+}
+
+bool parse(int argc, char** argv, Settings& s) {
+  const std::map<std::string, int64_t*> numbers = {{"--threads", &s.threads}, {"--rows", &s.rows},
+                                                   {"--columns", &s.columns}, {"--repeats", &s.repeats}};
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string flag = argv[i];
+    if (flag == "--isa") s.isa = argv[i + 1];
+    else if (flag == "--type") s.type = argv[i + 1];
+    else if (const auto at = numbers.find(flag); at != numbers.end()) *at->second = std::atoll(argv[i + 1]);
+    else return false;
+  }
+  return argc % 2 == 1;
+}
+
+int run(int argc, char** argv) {
+  Settings s;
+  if (!parse(argc, argv, s)) {
+    std::fprintf(stderr, "kernel_bench: unknown flag or missing value\n");
+    return 2;
+  }
+  const Kernels* table = s.isa.empty() ? &kernels() : kernels_named(s.isa.c_str());
+  if (table == nullptr) {
+    std::fprintf(stderr, "kernel_bench: this machine has no kernels called %s\n", s.isa.c_str());
+    return 2;
+  }
+  const double peak = int8_peak_gops(table->name) * double(s.threads);
+  std::printf("%lld x %lld, %lld threads, int8 peak %.0f GOP/s\n", static_cast<long long>(s.rows),
+              static_cast<long long>(s.columns), static_cast<long long>(s.threads), peak);
+  for (const NamedType& named : kTypes) {
+    if (!s.type.empty() && s.type != named.name) continue;
+    for (const int64_t n_tokens : {1, 4, 8, 64}) measure(*table, named, n_tokens, s, peak);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tropilla
+
+int main(int argc, char** argv) { return tropilla::run(argc, argv); }

@@ -1,0 +1,26 @@
+// What every instruction-set file includes before its own vectors: no standard library beyond <cstdint>,
+// whose inline functions, compiled with an instruction set's flags, could end up in everybody's program.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/blocks.h"
+#include "kernels/kernels.h"
+#include "kernels/quantize_rule.h"
+#include "kernels/tables.h"
+
+// Register tiles exist only if the loops over them are gone.
+#if defined(__clang__)
+#define TROPILLA_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define TROPILLA_UNROLL _Pragma("GCC unroll 16")
+#else
+#define TROPILLA_UNROLL
+#endif
+
+// Four activations as one number, wherever they lie.
+#if defined(__GNUC__)
+using UnalignedWord [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+#else
+using UnalignedWord = int32_t;
+#endif

@@ -1,0 +1,144 @@
+"""Flash attention over KV blocks against a float64 softmax.
+
+A score is a sum of head_dim products: |error| <= gamma(head_dim + 1) * sum |q k|. A relative error e
+of every weight exp(score - maximum) moves a weighted mean by at most 2 e * sum(p |v|) / sum(p); e is
+the largest score error, 4 u for exp, the rounding of score - maximum (u times its size) and, for each
+of the n keys, one addition and at most one rescaling with its own exp (6 u).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.kernels.runner import Array, Canaried, Runner, unaligned
+
+UNIT = 2.0**-24
+
+
+class Case(NamedTuple):
+    """Query rows and one KV head's keys and values, with what each row sees."""
+
+    q: Array  # (Q, Dh) float32
+    k: Array  # (S, Dh) float16
+    v: Array  # (S, Dh) float16
+    first: Array  # (Q,) int32
+    last: Array  # (Q,) int32
+
+
+class State(NamedTuple):
+    """What rows have gathered so far."""
+
+    acc: Canaried
+    row_max: Canaried
+    row_sum: Canaried
+
+    def result(self) -> Array:
+        return self.acc.array / self.row_sum.array[:, None]
+
+
+def random_case(n_queries: int, n_keys: int, head_dim: int, seed: int = 0, spread: float = 1.0) -> Case:
+    """Causal: row i is the i-th last position, with at least one key."""
+    rng = np.random.default_rng(seed)
+    q = rng.standard_normal((n_queries, head_dim)) * head_dim**-0.5 * spread
+    k, v = rng.standard_normal((2, n_keys, head_dim)).astype(np.float16)
+    last = np.maximum(1, n_keys - np.arange(n_queries)[::-1])
+    return Case(q.astype(np.float32), k, v, np.zeros(n_queries, np.int32), last.astype(np.int32))
+
+
+def new_state(case: Case) -> State:
+    n, head_dim = case.q.shape
+    state = State(*(Canaried(shape, np.float32) for shape in [(n, head_dim), (n,), (n,)]))
+    state.acc.array[...] = 0
+    state.row_max.array[...] = -np.inf
+    state.row_sum.array[...] = 0
+    return state
+
+
+def attend(runner: Runner, case: Case, state: State) -> None:
+    arrays = [case.q, case.k.view(np.uint16), case.v.view(np.uint16), case.first, case.last]
+    outputs = [room.array for room in state]
+    runner("attend", case.q.shape, [*(unaligned(array) for array in arrays), *outputs])
+    for room in state:
+        room.check()
+
+
+def attended(runner: Runner, case: Case, block_size: int | None = None) -> State:
+    """Attend all keys, in KV blocks of a size."""
+    state = new_state(case)
+    n_keys = len(case.k)
+    size = block_size or n_keys
+    for start in range(0, n_keys, size):
+        keys = slice(start, start + size)
+        first = np.clip(case.first - start, 0, size).astype(np.int32)
+        last = np.clip(case.last - start, 0, min(size, n_keys - start)).astype(np.int32)
+        attend(runner, Case(case.q, case.k[keys], case.v[keys], first, last), state)
+    return state
+
+
+def assert_is_softmax(state: State, case: Case) -> None:
+    out, head_dim = state.result(), case.q.shape[1]
+    k, v = case.k.astype(np.float64), case.v.astype(np.float64)
+    for i, (first, last) in enumerate(zip(case.first, case.last, strict=True)):
+        scores = k[first:last] @ case.q[i]
+        p = np.exp(scores - scores.max())
+        expected = p @ v[first:last] / p.sum()
+        n = head_dim + 1
+        score_error = n * UNIT * (np.abs(k[first:last]) @ np.abs(case.q[i])).max()
+        e = score_error + (4 + np.ptp(scores) + 6 * (last - first)) * UNIT
+        bound = 2 * e * (p @ np.abs(v[first:last])) / p.sum() + 3 * UNIT * np.abs(expected)
+        assert (np.abs(out[i] - expected) <= bound).all(), f"row {i}"
+
+
+@pytest.mark.parametrize("head_dim", [2, 8, 20, 64, 128])
+@pytest.mark.parametrize("n_keys", [1, 2, 31, 32, 33, 70])
+def test_is_softmax(runner: Runner, n_keys: int, head_dim: int) -> None:
+    for n_queries in (1, 2, 3, 7, 8, 9, 17):
+        case = random_case(n_queries, n_keys, head_dim, seed=n_queries)
+        assert_is_softmax(attended(runner, case), case)
+
+
+@pytest.mark.parametrize("block_size", [1, 16, 32, 50])
+def test_blocks_one_after_another_are_one_attention(runner: Runner, block_size: int) -> None:
+    case = random_case(9, 100, 64, spread=4.0)
+    assert_is_softmax(attended(runner, case, block_size), case)
+
+
+def test_windows_hide_what_is_before_them(runner: Runner) -> None:
+    case = random_case(12, 90, 32)
+    case = case._replace(first=np.maximum(case.last - 20, 0).astype(np.int32))
+    assert_is_softmax(attended(runner, case), case)
+
+
+def test_a_row_that_sees_nothing_keeps_its_state(runner: Runner) -> None:
+    """Neither an untouched row nor one with a history may turn into NaN."""
+    case = random_case(10, 40, 16)
+    state = attended(runner, case)
+    before = [room.array.copy() for room in state]
+    blind = case._replace(first=case.last.copy())
+    attend(runner, blind, state)
+    for room, array in zip(state, before, strict=True):
+        np.testing.assert_array_equal(room.array, array)
+    fresh = new_state(case)
+    attend(runner, blind, fresh)
+    assert (fresh.acc.array == 0).all()
+    assert (fresh.row_max.array == -np.inf).all()
+    assert (fresh.row_sum.array == 0).all()
+
+
+def test_far_apart_scores_do_not_overflow(runner: Runner) -> None:
+    case = random_case(3, 64, 64, spread=200.0)
+    assert_is_softmax(attended(runner, case, 16), case)
+
+
+def test_a_row_does_not_depend_on_its_companions(runner: Runner) -> None:
+    """Bit for bit: the same text comes out of a prefill, a decode and any batch."""
+    case = random_case(17, 75, 64)
+    together = attended(runner, case, 64)
+    for i in range(17):
+        alone = Case(case.q[i : i + 1], case.k, case.v, case.first[i : i + 1], case.last[i : i + 1])
+        state = attended(runner, alone, 64)
+        for one, all_rows in zip(state, together, strict=True):
+            np.testing.assert_array_equal(one.array[0], all_rows.array[i])
