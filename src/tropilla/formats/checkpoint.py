@@ -80,6 +80,10 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
         from tropilla.formats.meta import open_meta
 
         return open_meta
+    if (path / "config.json").is_file() or path.name.endswith((".safetensors", ".safetensors.index.json")):
+        from tropilla.formats.huggingface import open_hugging_face
+
+        return open_hugging_face
     if path.suffix == ".bin" and path.is_file():
         from tropilla.formats.llama2c import open_llama2c
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tropilla.errors import FormatError
-from tropilla.formats.rotary_rows import interleave_rows, is_rotated
+from tropilla.formats.rotary_rows import interleave_rows, is_rotated, split_rows
 from tropilla.formats.stored import StoredTensor
 
 if TYPE_CHECKING:
@@ -72,5 +72,18 @@ def from_half_split(path: Path, name: str, tensor: StoredTensor, head_dim: int) 
     def read() -> StoredTensor:
         data = interleave_rows(tensor.data, head_dim=head_dim, row_bytes=row_bytes)
         return StoredTensor(name=name, type=tensor.type, shape=tensor.shape, data=data)
+
+    return LazyTensor(tensor.type, tensor.shape, read)
+
+
+def to_half_split(name: str, tensor: LazyTensor, head_dim: int) -> LazyTensor:
+    """Turn a tensor back to the half-split order for a target that keeps it; others stay as they are."""
+    if not is_rotated(name):
+        return tensor
+
+    def read() -> StoredTensor:
+        stored = tensor.read()
+        row_bytes = stored.data.nbytes // stored.shape[0]
+        return replace(stored, data=split_rows(stored.data, head_dim=head_dim, row_bytes=row_bytes), offset=0)
 
     return LazyTensor(tensor.type, tensor.shape, read)
