@@ -52,12 +52,12 @@ inline Ints magnitude_bits(Floats x) { return and_ints(_mm256_castps_si256(x), s
 
 inline __m128i low_half(Ints x) { return _mm256_castsi256_si128(x); }
 inline __m128i high_half(Ints x) { return _mm256_extracti128_si256(x, 1); }
-inline int32_t max_of(Ints x) {
+inline int32_t max_of_ints(Ints x) {
   const __m128i four = _mm_max_epi32(low_half(x), high_half(x));
   const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
-inline int32_t sum_of(Ints x) {
+inline int32_t sum_of_ints(Ints x) {
   const __m128i four = _mm_add_epi32(low_half(x), high_half(x));
   const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));

@@ -35,8 +35,8 @@ inline Ints sub_ints(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
 inline Ints and_ints(Ints a, Ints b) { return _mm512_and_si512(a, b); }
 inline Ints or_ints(Ints a, Ints b) { return _mm512_or_si512(a, b); }
 inline Ints max_ints(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
-inline int32_t max_of(Ints x) { return _mm512_reduce_max_epi32(x); }
-inline int32_t sum_of(Ints x) { return _mm512_reduce_add_epi32(x); }
+inline int32_t max_of_ints(Ints x) { return _mm512_reduce_max_epi32(x); }
+inline int32_t sum_of_ints(Ints x) { return _mm512_reduce_add_epi32(x); }
 inline Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
 inline Ints round_to_ints(Floats x) { return _mm512_cvtps_epi32(x); }  // ties to even
 inline Floats as_floats(Ints x) { return _mm512_castsi512_ps(x); }

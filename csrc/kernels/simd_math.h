@@ -52,7 +52,7 @@ void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sums) {
   for (int i = 0; i < kActivationBlock; i += kLanes) {
     magnitudes = max_ints(magnitudes, magnitude_bits(load(x + i)));
   }
-  const float amax = as_float(max_of(magnitudes));
+  const float amax = as_float(max_of_ints(magnitudes));
   *scale = quantize_rule::scale(amax);
   const float inverse = quantize_rule::inverse(amax);
   Ints sum[2] = {splat_int(0), splat_int(0)};
@@ -62,8 +62,8 @@ void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sums) {
     store_i8(q + i, rounded);
     sum[i / kSumBlock] = add_ints(sum[i / kSumBlock], rounded);
   }
-  sums[0] = sum_of(sum[0]);
-  sums[1] = sum_of(sum[1]);
+  sums[0] = sum_of_ints(sum[0]);
+  sums[1] = sum_of_ints(sum[1]);
 }
 
 void quantize(const float* x, int64_t n, int8_t* q, float* scale, int32_t* sums) {
