@@ -45,19 +45,17 @@ class Shape:
     @property
     def n_parameters(self) -> int:
         """Return the exact number of weights."""
-        return self.n_embedding_parameters + self.n_layers * self._n_layer_parameters + self.dim
-
-    @property
-    def n_embedding_parameters(self) -> int:
-        """Return the weights of the token embedding and, where it is not the same matrix, the output."""
-        return self.vocab_size * self.dim * (1 if self.tied_embeddings else 2)
-
-    @property
-    def _n_layer_parameters(self) -> int:
         q_dim, kv_dim = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
-        matrices = self.dim * (2 * q_dim + 2 * kv_dim + 3 * self.ffn_dim)
+        layer_matrices = self.dim * (2 * q_dim + 2 * kv_dim + 3 * self.ffn_dim)
+        embeddings = self.vocab_size * self.dim * (1 if self.tied_embeddings else 2)
+        return embeddings + self.n_layers * layer_matrices + self.n_vector_parameters
+
+    @property
+    def n_vector_parameters(self) -> int:
+        """Return the weights that are no matrices: norms and biases."""
         norms = 2 * self.dim + (2 * self.head_dim if self.qk_norm else 0)
-        return matrices + norms + (q_dim + 2 * kv_dim if self.qkv_bias else 0)
+        biases = (self.n_heads + 2 * self.n_kv_heads) * self.head_dim if self.qkv_bias else 0
+        return self.n_layers * (norms + biases) + self.dim
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
