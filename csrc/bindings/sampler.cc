@@ -62,7 +62,7 @@ void bind_params(nb::module_& module) {
       .def(nb::init<>())
       .def(nb::init<const P&>(), "other"_a)
       .def_rw("seed", &P::seed)
-      .def_rw("samplers", &P::samplers)
+      .def_rw("samplers", &P::samplers, nb::arg().none())
       .def_rw("logprobs", &P::logprobs, nb::arg().none())
       .def_rw("post_sampling_probs", &P::post_sampling_probs)
       .def_rw("logit_bias", &P::logit_bias)

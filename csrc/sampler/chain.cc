@@ -62,10 +62,11 @@ const NamedStep& step_named(std::string_view name) {
 
 std::vector<const NamedStep*> chain_of(const P& params) {
   std::vector<const NamedStep*> chain;
-  if (params.samplers.empty()) {
+  if (params.samplers) {
+    for (const std::string& name : *params.samplers) chain.push_back(&step_named(name));
+  } else {
     for (const NamedStep& step : kSteps) chain.push_back(&step);
   }
-  for (const std::string& name : params.samplers) chain.push_back(&step_named(name));
   return chain;
 }
 

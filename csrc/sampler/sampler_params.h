@@ -13,7 +13,7 @@ namespace tropilla {
 
 struct SamplerParams {
   uint64_t seed = 0;
-  std::vector<std::string> samplers;  // the chain by name, in order; empty: sampler_names()
+  std::optional<std::vector<std::string>> samplers;  // the chain by name, in order; none: the default
   std::optional<int32_t> logprobs;    // how many alternatives to report; none: no logprobs at all
   bool post_sampling_probs = false;   // report the final distribution instead of the raw model's
 
