@@ -24,4 +24,11 @@ class Saved:
     size_bytes: int
 
 
-Event = Progress | Saved
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Say something that the user should know although the work goes on."""
+
+    text: str
+
+
+Event = Progress | Saved | Notice

@@ -1,4 +1,4 @@
-"""Write a SentencePiece ModelProto by hand: the few protobuf fields that a scored BPE vocabulary needs.
+"""Write and read a SentencePiece ModelProto by hand: the protobuf fields that a scored BPE vocabulary needs.
 
 Source: sentencepiece_model.proto of the SentencePiece project (field numbers are its wire format).
 """
@@ -6,7 +6,7 @@ Source: sentencepiece_model.proto of the SentencePiece project (field numbers ar
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tropilla.formats.tokenizer_source import TokenKind
@@ -17,7 +17,7 @@ _VARINT, _BYTES, _FLOAT = 0, 2, 5
 _MODEL_PIECES, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
 _PIECE_TEXT, _PIECE_SCORE, _PIECE_KIND = 1, 2, 3
 _TRAINER_MODEL_TYPE, _TRAINER_BYTE_FALLBACK, _TRAINER_UNK_ID = 3, 35, 40
-_NORMALIZER_NAME, _NORMALIZER_DUMMY_PREFIX, _NORMALIZER_EXTRA_SPACES = 1, 3, 4
+_NORMALIZER_NAME, _NORMALIZER_CHARSMAP, _NORMALIZER_DUMMY_PREFIX, _NORMALIZER_EXTRA_SPACES = 1, 2, 3, 4
 _BPE = 2
 
 
@@ -48,6 +48,70 @@ def encode_model(pieces: Iterable[ScoredPiece], *, byte_fallback: bool, dummy_pr
             unk_id = token_id
     trainer += _number(_TRAINER_UNK_ID, unk_id)
     return bytes(entries) + _field(_MODEL_TRAINER, trainer) + _field(_MODEL_NORMALIZER, normalizer)
+
+
+class DecodedModel(NamedTuple):
+    """What a model file says; rewrites_text: it normalises more than spaces."""
+
+    pieces: list[ScoredPiece]
+    is_bpe: bool
+    dummy_prefix: bool
+    remove_extra_spaces: bool
+    rewrites_text: bool
+
+
+def decode_model(data: bytes) -> DecodedModel:
+    """Read a serialized model; raises ValueError if it is damaged."""
+    fields = list(_fields(data))
+    trainer = dict(_fields(b"".join(part for number, part in fields if number == _MODEL_TRAINER)))
+    normalizer = dict(_fields(b"".join(part for number, part in fields if number == _MODEL_NORMALIZER)))
+    return DecodedModel(
+        pieces=[_decode_piece(part) for number, part in fields if number == _MODEL_PIECES],
+        is_bpe=trainer.get(_TRAINER_MODEL_TYPE) == _varint(_BPE),
+        dummy_prefix=normalizer.get(_NORMALIZER_DUMMY_PREFIX) != _varint(False),
+        remove_extra_spaces=normalizer.get(_NORMALIZER_EXTRA_SPACES) != _varint(False),
+        rewrites_text=bool(normalizer.get(_NORMALIZER_CHARSMAP)),
+    )
+
+
+def _decode_piece(data: bytes) -> ScoredPiece:
+    fields = dict(_fields(data))
+    (score,) = struct.unpack("<f", fields.get(_PIECE_SCORE, bytes(4)))
+    kind = fields.get(_PIECE_KIND, _varint(TokenKind.NORMAL))
+    return ScoredPiece(fields.get(_PIECE_TEXT, b"").decode(), score, kind[0])
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the encoded value of each field of a message."""
+    at = 0
+    while at < len(data):
+        tag, at = _read_varint(data, at)
+        start = at
+        match tag & 7:
+            case 0:
+                _, at = _read_varint(data, at)
+            case 1:
+                at += 8
+            case 2:
+                length, start = _read_varint(data, at)
+                at = start + length
+            case 5:
+                at += 4
+            case wire_type:
+                raise ValueError(f"wire type {wire_type} at byte {start}")
+        if at > len(data):
+            raise ValueError(f"a field of {at - start} bytes at byte {start} leaves its message")
+        yield tag >> 3, data[start:at]
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value, at
+    raise ValueError(f"a number at byte {at} has no end")
 
 
 def _encode_piece(piece: ScoredPiece) -> bytes:

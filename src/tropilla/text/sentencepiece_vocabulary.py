@@ -74,14 +74,19 @@ class Loaded(NamedTuple):
 
 def load(source: GGUFVocabulary | SentencePieceModel | Llama2cVocabulary) -> Loaded:
     """Load a vocabulary; raises FormatError where `sentencepiece` would not take it."""
+    roles = llama2c.ROLES if isinstance(source, Llama2cVocabulary) else source.roles
+    added = source.added_tokens if isinstance(source, SentencePieceModel) else None
+    return _load(source.path, model_bytes(source), roles, added)
+
+
+def model_bytes(source: GGUFVocabulary | SentencePieceModel | Llama2cVocabulary) -> bytes:
+    """Return the vocabulary as a serialized SentencePiece model; raises FormatError if it cannot be one."""
     if isinstance(source, SentencePieceModel):
-        return _load(source.path, read_vocabulary_file(source.path), source.roles, source.added_tokens)
+        return read_vocabulary_file(source.path)
     if isinstance(source, Llama2cVocabulary):
-        pieces, dummy_prefix, roles = list(llama2c.read_pieces(source)), True, llama2c.ROLES
-    else:
-        pieces, roles = _gguf_pieces(source), source.roles
-        dummy_prefix = source.add_space_prefix is not False
-    return _load(source.path, _model_of(source.path, pieces, dummy_prefix), roles)
+        return _model_of(source.path, list(llama2c.read_pieces(source)), dummy_prefix=True)
+    dummy_prefix = source.add_space_prefix is not False
+    return _model_of(source.path, _gguf_pieces(source), dummy_prefix)
 
 
 def _load(path: Path, model: bytes, roles: TokenRoles, added: Mapping[str, int] | None = None) -> Loaded:

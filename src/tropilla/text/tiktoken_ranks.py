@@ -34,21 +34,27 @@ _NAMED_SPECIALS = {
 
 def load(source: TiktokenRanks) -> Loaded:
     """Build Llama 3's vocabulary from its ranks; raises FormatError for a line that is not one."""
-    ranks = _read_ranks(source)
-    specials = special_tokens(len(ranks))
-    entries = Entries(
-        ids={spell_bytes(data): rank for data, rank in ranks.items()},
-        merges=_merges(ranks),
-        specials=specials,
-        literal={},
-        vocab_size=len(ranks) + len(specials),
-    )
+    entries = read_entries(source)
+    specials = entries.specials
     roles = replace(
         source.roles,
         bos_id=specials["<|begin_of_text|>"] if source.roles.bos_id is None else source.roles.bos_id,
         eos_id=specials["<|end_of_text|>"] if source.roles.eos_id is None else source.roles.eos_id,
     )
     return Loaded(ByteLevelVocabulary(LLAMA3, entries), fill_roles(roles, LLAMA3))
+
+
+def read_entries(source: TiktokenRanks) -> Entries:
+    """Return the vocabulary with one merge for each token; raises FormatError for a line that is not one."""
+    ranks = _read_ranks(source)
+    specials = special_tokens(len(ranks))
+    return Entries(
+        ids={spell_bytes(data): rank for data, rank in ranks.items()},
+        merges=_merges(ranks),
+        specials=specials,
+        literal={},
+        vocab_size=len(ranks) + len(specials),
+    )
 
 
 def special_tokens(first_id: int) -> dict[str, int]:
