@@ -1,44 +1,129 @@
-"""tropilla models: what is in the library, what there is to get, and what fits this machine."""
+"""List the models of your library; what there is to get (--catalogue); what fits this machine (--fit)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tropilla.cli.quantities import bytes_from, human_count
+from tropilla.errors import OptionError, TropillaError
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.library import InstalledModel, broken, installed, models_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
+    lists = parser.add_mutually_exclusive_group()
+    lists.add_argument(
+        "--catalogue", action="store_true", help="list every family and model that Tropilla knows"
+    )
+    lists.add_argument("--fit", action="store_true", help="rank the catalogue for this machine")
+    fit = parser.add_argument_group("with --fit")
+    fit.add_argument("--memory", type=bytes_from, help="memory to use, such as 16GB (default: what is free)")
+    fit.add_argument("--bandwidth", type=bytes_from, help="bytes a second, such as 50GB (default: measured)")
+    fit.add_argument("--context", type=int, help="tokens of context to hold (default: 4096)")
+    fit.add_argument("--min-speed", type=float, help="tokens a second that you want at least (default: 5)")
+    fit.add_argument("--all-types", action="store_true", help="show every type, not only each model's best")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the chosen list."""
-    models = installed()
-    if args.json:
-        print(json.dumps([_as_json(model) for model in models], indent=1))
+    if args.fit:
+        from tropilla.cli.fit_list import show_fit
+
+        show_fit(args)
         return 0
-    _print_installed(models)
+    for flag in ("memory", "bandwidth", "context", "min_speed", "all_types"):
+        if getattr(args, flag):
+            raise OptionError(f"--{flag.replace('_', '-')} belongs to --fit; add --fit")
+    if args.catalogue:
+        from tropilla.cli.catalogue_list import show_catalogue
+
+        show_catalogue(as_json=args.json)
+    elif args.json:
+        print(json.dumps([_as_json(model) for model in installed()], indent=1))
+    else:
+        _show_installed(installed())
     return 0
 
 
 def _as_json(model: InstalledModel) -> dict[str, Any]:  # Any: JSON
-    return {
+    entry: dict[str, Any] = {
         "name": model.name,
         "path": str(model.path),
         "size_bytes": model.size_bytes,
         "licence": model.receipt.licence,
         "origin": model.receipt.origin,
     }
+    try:
+        contents = _contents(model)
+    except TropillaError as error:
+        return {**entry, "problem": str(error)}
+    return {
+        **entry,
+        "format": contents.format,
+        "type": contents.type,
+        "parameters": contents.n_parameters,
+        "context_length": contents.context_length,
+    }
 
 
-def _print_installed(models: list[InstalledModel]) -> None:
-    if not models:
-        print(f"The library ({models_folder()}) is empty; get a model with: tropilla pull smollm2")
+def _contents(model: InstalledModel) -> Any:  # Any: Contents, imported only when something is listed
+    from tropilla.hub.contents import read_contents
+
+    return read_contents(model.path)
+
+
+def _show_installed(models: list[InstalledModel]) -> None:
+    problems = [str(problem) for problem in broken()]
+    if not models and not problems:
+        print(f"Your library ({models_folder()}) is empty.")
+        print("Get the default model:        tropilla pull smollm2")
+        print("See what fits this machine:   tropilla models --fit")
+        return
+    from tropilla.cli.console import make_console, make_table
+
+    console = make_console(markup=False)
+    table = make_table("name", "type", "weights", "size", "context", "licence", "where", right=_NUMBERS)
     for model in models:
-        print(f"{model.name}  {human_bytes(model.size_bytes)}  {model.receipt.licence}  {model.path}")
-    for problem in broken():
-        print(f"broken: {problem}")
+        try:
+            table.add_row(*_row(model))
+        except TropillaError as error:
+            problems.append(str(error))
+    if table.row_count:
+        console.print(table)
+    _show_problems(console, problems)
+
+
+_NUMBERS = ("weights", "size", "context")
+
+
+def _row(model: InstalledModel) -> list[str]:
+    contents = _contents(model)
+    licence = model.receipt.licence
+    return [
+        model.name,
+        contents.type,
+        human_count(contents.n_parameters),
+        human_bytes(model.size_bytes),
+        str(contents.context_length or "?"),
+        contents.licence or licence if licence == "not stated" else licence,
+        short_path(model.path),
+    ]
+
+
+def _show_problems(console: Console, problems: list[str]) -> None:
+    for problem in problems:
+        console.print(f"cannot be used: {problem}", style="yellow")
+
+
+def short_path(path: Path) -> str:
+    """Return a path with the home folder written as ~."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)

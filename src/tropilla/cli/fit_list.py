@@ -1,0 +1,125 @@
+"""Print which catalogue models run on this machine, the best first, and why the others do not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+
+from tropilla.cli.console import make_console, make_table
+from tropilla.cli.quantities import human_count
+from tropilla.hub.catalogue import catalogue
+from tropilla.hub.disk import human_bytes
+from tropilla.hub.fit import Budget, Fit, Verdict, best_of_each, fit_all
+
+_COLOURS = {Verdict.RUNS: "green", Verdict.SLOW: "yellow", Verdict.BIG: "dim"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A budget and, in words, where its two numbers come from."""
+
+    budget: Budget
+    words: str
+
+
+def show_fit(args: argparse.Namespace) -> None:
+    """Print the ranking as a table, or as JSON."""
+    plan = _plan(args)
+    fits = fit_all(catalogue().models, plan.budget)
+    shown = fits if args.all_types else best_of_each(fits)
+    if args.json:
+        print(json.dumps([_as_json(fit) for fit in shown], indent=1))
+    else:
+        _show(plan, shown)
+
+
+def _plan(args: argparse.Namespace) -> _Plan:
+    from tropilla.hub.bandwidth import measure_bandwidth
+    from tropilla.hub.memory import measure_memory
+    from tropilla.hub.processor import n_usable_cores
+
+    memory, bandwidth = args.memory, args.bandwidth
+    sources = []
+    if memory is None:
+        memory = measure_memory().available_bytes
+        sources.append(f"{human_bytes(memory)} of memory free")
+    else:
+        sources.append(f"{human_bytes(memory)} of memory, as given")
+    if bandwidth is None:
+        bandwidth = measure_bandwidth(n_usable_cores())
+        sources.append(f"{human_bytes(bandwidth)}/s measured bandwidth")
+    else:
+        sources.append(f"{human_bytes(bandwidth)}/s bandwidth, as given")
+    wishes = {"context_length": args.context, "min_speed": args.min_speed}
+    given = {name: value for name, value in wishes.items() if value is not None}
+    budget = Budget(memory=int(memory), bandwidth=bandwidth, **given)
+    return _Plan(budget=budget, words=", ".join(sources))
+
+
+def _show(plan: _Plan, fits: list[Fit]) -> None:
+    console, budget = make_console(), plan.budget
+    console.print(f"[bold]This machine:[/] {plan.words}")
+    asked = f"{budget.context_length} tokens of context, {budget.min_speed:g} tokens/s or more"
+    console.print(f"[bold]Asked for:[/] {asked}")
+    console.print(_recommendation(fits))
+    table = make_table(*_HEADINGS, right=_NUMBERS)
+    for fit in fits:
+        colour = _COLOURS[fit.verdict]
+        table.add_row(
+            fit.model.name,
+            human_count(fit.model.shape.n_parameters),
+            fit.mix,
+            human_bytes(fit.needed_bytes),
+            f"{fit.speed:.3g}",
+            f"[{colour}]{reason(fit, budget)}[/]",
+            pull_command(fit),
+        )
+    console.print(table)
+    console.print(
+        "[dim]Order: the quality expected from weights, training tokens and rounding. "
+        "Speed: an upper bound, bandwidth over the bytes that each token reads.[/]"
+    )
+
+
+_HEADINGS = ("model", "weights", "type", "needs", "tokens/s", "verdict", "how to get it")
+_NUMBERS = ("weights", "needs", "tokens/s")
+
+
+def _recommendation(fits: list[Fit]) -> str:
+    best = fits[0]
+    if best.verdict is not Verdict.RUNS:
+        return "[bold yellow]Nothing in the catalogue runs well within that; the nearest come first.[/]"
+    name = f"{best.model.title} in {best.mix}"
+    return f"[bold green]Best:[/] {name}, up to {best.speed:.3g} tokens/s:  [bold]{pull_command(best)}[/]"
+
+
+def reason(fit: Fit, budget: Budget) -> str:
+    """Return the verdict with its number."""
+    if fit.verdict is Verdict.BIG:
+        return f"too big by {human_bytes(fit.needed_bytes - budget.memory)}"
+    if fit.verdict is Verdict.SLOW:
+        return f"too slow, {fit.speed:.2g} tokens/s"
+    return "runs"
+
+
+def pull_command(fit: Fit) -> str:
+    """Return the command that fetches the model in this type, or how else to get it."""
+    source = fit.model.source
+    files = getattr(source, "files", None)
+    if files and next(iter(files)) != fit.mix:
+        return f"tropilla pull {fit.model.name} --file {fit.mix}"
+    return fit.model.how_to_get if source else "by hand: tropilla models --catalogue"
+
+
+def _as_json(fit: Fit) -> dict[str, object]:
+    return {
+        "model": fit.model.name,
+        "type": fit.mix,
+        "verdict": fit.verdict.value,
+        "needed_bytes": fit.needed_bytes,
+        "tokens_per_s": round(fit.speed, 2),
+        "context_length": fit.context_length,
+        "expected_loss": round(fit.expected_loss, 4),
+        "how_to_get": pull_command(fit),
+    }
