@@ -6,7 +6,7 @@
 namespace tropilla {
 
 // Multiplications and additions a second, in 1e9, of the instructions that `isa` builds dot products
-// from; 0 where that is not known.
+// from, with the cheapest widening there is; 0 where that is not known.
 double int8_peak_gops(std::string_view isa);
 
 }  // namespace tropilla

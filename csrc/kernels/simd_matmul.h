@@ -7,27 +7,29 @@
 
 constexpr int kVectorsOfRows = kTileRows / kLanes;
 
-// The tokens that one pass over a tile serves.
+// The activations of the tokens that one pass over a tile serves, `b` counting blocks of 32 columns.
 struct Tokens {
   const Activations& x;
-  int64_t first;
+  int64_t first, n_blocks;
 
-  const float* f32(int64_t t) const { return x.f32 + (first + t) * x.n_cols; }
-  const int8_t* q(int64_t t, int64_t c) const { return x.q + (first + t) * x.n_cols + c; }
-  float scale(int64_t t, int64_t c) const { return x.scale[((first + t) * x.n_cols + c) / kActivationBlock]; }
-  int32_t sum(int64_t t, int64_t c, int half) const {
-    return x.sums[((first + t) * x.n_cols + c) / kSumBlock + half];
+  TROPILLA_INLINE float column(int t, int64_t c) const { return x.f32[(first + t) * x.n_cols + c]; }
+  TROPILLA_INLINE const int8_t* columns(int t, int64_t b) const {
+    return x.q + kActivationBlock * ((first + t) * n_blocks + b);
+  }
+  TROPILLA_INLINE float scale(int t, int64_t b) const { return x.scale[(first + t) * n_blocks + b]; }
+  TROPILLA_INLINE int32_t sum(int t, int64_t b, int half) const {
+    return x.sums[2 * ((first + t) * n_blocks + b) + half];
   }
 };
 
 // A group's part of one token's results, before the activation's scale.
 template <TensorType type>
-inline Floats group_sum(const Bytes operands[2][4], const Affine& w, const Tokens& tokens, int64_t t,
-                        int64_t c) {
+TROPILLA_INLINE Floats group_sum(const Bytes operands[2][4], const Affine& w, const Tokens& tokens, int t,
+                                 int64_t b) {
   using Op = Operand<type>;
   constexpr BlockFormat f = Op::format;
-  const int8_t* q = tokens.q(t, c);
-  const int32_t sums[2] = {tokens.sum(t, c, 0), tokens.sum(t, c, 1)};
+  const int8_t* q = tokens.columns(t, b);
+  const int32_t sums[2] = {tokens.sum(t, b, 0), tokens.sum(t, b, 1)};
   Floats out;
   if constexpr (f.halves()) {
     const Ints first = dot16<Op::max_code>(splat_int(-Op::zero * sums[0]), operands[0], q);
@@ -48,20 +50,20 @@ inline Floats group_sum(const Bytes operands[2][4], const Affine& w, const Token
 }
 
 template <TensorType type, int n_tokens>
-inline void add_group(const uint8_t* group, const Affine& w, const Tokens& tokens, int64_t c,
-                      Floats acc[n_tokens]) {
+TROPILLA_INLINE void add_group(const uint8_t* group, const Affine& w, const Tokens& tokens, int64_t b,
+                               Floats acc[n_tokens]) {
   Bytes operands[2][4];
   Operand<type>::template columns16<0>(group, operands[0]);
   Operand<type>::template columns16<1>(group, operands[1]);
   TROPILLA_UNROLL
   for (int t = 0; t < n_tokens; ++t) {
-    acc[t] = fma(group_sum<type>(operands, w, tokens, t, c), splat(tokens.scale(t, c)), acc[t]);
+    acc[t] = fma(group_sum<type>(operands, w, tokens, t, b), splat(tokens.scale(t, b)), acc[t]);
   }
 }
 
 template <TensorType type, int n_tokens, int n_vectors>
-inline void add_superblock(const uint8_t* superblock, int lane, const Tokens& tokens, int64_t c,
-                           Floats acc[n_vectors][n_tokens]) {
+TROPILLA_INLINE void add_superblock(const uint8_t* superblock, int lane, const Tokens& tokens, int64_t b,
+                                    Floats acc[n_vectors][n_tokens]) {
   constexpr BlockFormat f = format_of(type);
   Head heads[n_vectors];
   TROPILLA_UNROLL
@@ -71,21 +73,21 @@ inline void add_superblock(const uint8_t* superblock, int lane, const Tokens& to
     TROPILLA_UNROLL
     for (int v = 0; v < n_vectors; ++v) {
       const Affine w = affine_of<f>(heads[v], superblock, g, lane + v);
-      add_group<type, n_tokens>(group + 4 * kLanes * (lane + v), w, tokens, c + kActivationBlock * g, acc[v]);
+      add_group<type, n_tokens>(group + 4 * kLanes * (lane + v), w, tokens, b + g, acc[v]);
     }
   }
 }
 
 // Two columns at a time into two accumulators, so that a single token's additions overlap.
 template <TensorType type, int n_tokens>
-inline void add_column(const uint8_t* tile, int lane, const Tokens& tokens, int64_t c, Floats acc[n_tokens]) {
+TROPILLA_INLINE void add_column(const uint8_t* tile, int lane, const Tokens& tokens, int64_t c, Floats acc[n_tokens]) {
   const Floats w = load_weights<type>(tile + (kTileRows * c + kLanes * lane) * float_bytes(type));
   TROPILLA_UNROLL
-  for (int t = 0; t < n_tokens; ++t) acc[t] = fma(w, splat(tokens.f32(t)[c]), acc[t]);
+  for (int t = 0; t < n_tokens; ++t) acc[t] = fma(w, splat(tokens.column(t, c)), acc[t]);
 }
 
 template <TensorType type, int n_tokens>
-inline void float_rows(const uint8_t* tile, int lane, const Tokens& tokens, Floats acc[n_tokens]) {
+TROPILLA_INLINE void float_rows(const uint8_t* tile, int lane, const Tokens& tokens, Floats acc[n_tokens]) {
   Floats odd[n_tokens];
   TROPILLA_UNROLL
   for (int t = 0; t < n_tokens; ++t) odd[t] = splat(0.0f);
@@ -100,7 +102,7 @@ inline void float_rows(const uint8_t* tile, int lane, const Tokens& tokens, Floa
 }
 
 template <TensorType type, int n_tokens, int n_vectors>
-inline void tile_rows(const uint8_t* tile, int lane, const Tokens& tokens, float* out, int64_t out_stride) {
+TROPILLA_INLINE void tile_rows(const uint8_t* tile, int lane, const Tokens& tokens, float* out, int64_t out_stride) {
   Floats acc[n_vectors][n_tokens];
   TROPILLA_UNROLL
   for (int v = 0; v < n_vectors; ++v) {
@@ -112,8 +114,8 @@ inline void tile_rows(const uint8_t* tile, int lane, const Tokens& tokens, float
     for (int v = 0; v < n_vectors; ++v) float_rows<type, n_tokens>(tile, lane + v, tokens, acc[v]);
   } else {
     constexpr BlockFormat f = format_of(type);
-    for (int64_t c = 0; c < tokens.x.n_cols; c += f.columns, tile += f.bytes()) {
-      add_superblock<type, n_tokens, n_vectors>(tile, lane, tokens, c, acc);
+    for (int64_t b = 0; b < tokens.n_blocks; b += f.columns / kActivationBlock, tile += f.bytes()) {
+      add_superblock<type, n_tokens, n_vectors>(tile, lane, tokens, b, acc);
     }
   }
   TROPILLA_UNROLL
@@ -142,9 +144,10 @@ void tile_remainder(const uint8_t* tile, const Tokens& tokens, int64_t n, float*
 template <TensorType type>
 void matmul(const uint8_t* tile, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
             int64_t out_stride) {
+  const int64_t n_blocks = x.n_cols / kActivationBlock;
   int64_t t = 0;
   for (; t + kMaxTokens <= n_tokens; t += kMaxTokens) {
-    tile_tokens<type, kMaxTokens>(tile, {x, first_token + t}, out + t * out_stride, out_stride);
+    tile_tokens<type, kMaxTokens>(tile, {x, first_token + t, n_blocks}, out + t * out_stride, out_stride);
   }
-  tile_remainder<type>(tile, {x, first_token + t}, n_tokens - t, out + t * out_stride, out_stride);
+  tile_remainder<type>(tile, {x, first_token + t, n_blocks}, n_tokens - t, out + t * out_stride, out_stride);
 }

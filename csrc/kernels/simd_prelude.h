@@ -9,7 +9,12 @@
 #include "kernels/quantize_rule.h"
 #include "kernels/tables.h"
 
-// Register tiles exist only if the loops over them are gone.
+// Register tiles exist only if the calls inside them and the loops over them are gone.
+#if defined(__GNUC__)
+#define TROPILLA_INLINE [[gnu::always_inline]] inline
+#else
+#define TROPILLA_INLINE __forceinline
+#endif
 #if defined(__clang__)
 #define TROPILLA_UNROLL _Pragma("unroll")
 #elif defined(__GNUC__)

@@ -5,7 +5,7 @@
 
 // Codes of vector v (see pack.h), whose `bits` wide parts lie in `part`, moved up to bit `target`.
 template <int bits, int v, int target>
-inline Bytes part_of(const uint8_t* part) {
+TROPILLA_INLINE Bytes part_of(const uint8_t* part) {
   const Bytes stored = load_bytes(part + 64 * (v % bits));
   if constexpr (bits == 8) return stored;
   constexpr int from = bits * (v / bits);
@@ -22,7 +22,7 @@ struct Operand {
   static constexpr int max_code = is_signed ? 128 : (1 << (format.low_bits + format.high_bits)) - 1;
 
   template <int v>
-  static Bytes vector(const uint8_t* group) {
+  TROPILLA_INLINE static Bytes vector(const uint8_t* group) {
     const Bytes low = part_of<format.low_bits, v, 0>(group + format.low_offset());
     if constexpr (format.codes == Codes::bytes) return signed_operand(low);
     if constexpr (format.codes == Codes::codebook) return lookup(signed_operand(load_table(kCodebook)), low);
@@ -34,7 +34,7 @@ struct Operand {
   }
 
   template <int half>
-  static void columns16(const uint8_t* group, Bytes operands[4]) {
+  TROPILLA_INLINE static void columns16(const uint8_t* group, Bytes operands[4]) {
     operands[0] = vector<4 * half>(group);
     operands[1] = vector<4 * half + 1>(group);
     operands[2] = vector<4 * half + 2>(group);
@@ -55,7 +55,7 @@ struct Affine {
 
 // `lane` counts vectors of rows: its scales lie kLanes bytes, its halves 2 * kLanes bytes apart.
 template <BlockFormat f>
-inline Head head_of(const uint8_t* superblock, int lane) {
+TROPILLA_INLINE Head head_of(const uint8_t* superblock, int lane) {
   Head head{load_f16(superblock + 2 * kLanes * lane), splat(0.0f)};
   if constexpr (f.has_min) head.minimum = load_f16(superblock + f.min_offset() + 2 * kLanes * lane);
   return head;
@@ -66,7 +66,7 @@ struct IntPair {
 };
 
 template <int n_groups>
-inline IntPair six_bit_pair(const uint8_t* scales, int g) {
+TROPILLA_INLINE IntPair six_bit_pair(const uint8_t* scales, int g) {
   const Ints low = load_u8(scales + 16 * g);
   const Ints both = load_u8(scales + 16 * n_groups + 16 * (g / 2));
   const Ints high = g % 2 ? shift_ints<-4>(both) : both;
@@ -75,17 +75,17 @@ inline IntPair six_bit_pair(const uint8_t* scales, int g) {
 }
 
 template <int n_groups>
-inline Ints six_bit_single(const uint8_t* scales, int g) {
+TROPILLA_INLINE Ints six_bit_single(const uint8_t* scales, int g) {
   const Ints low = load_u8(scales + 16 * (g / 2));
   const Ints high = shift_ints_by(load_u8(scales + 8 * n_groups + 16 * (g / 4)), 2 * (g % 4));
   return or_ints(and_ints(g % 2 ? shift_ints<-4>(low) : low, splat_int(15)),
                  shift_ints<4>(and_ints(high, splat_int(3))));
 }
 
-inline Floats times(Floats d, Ints scale) { return mul(d, to_floats(scale)); }
+TROPILLA_INLINE Floats times(Floats d, Ints scale) { return mul(d, to_floats(scale)); }
 
 template <BlockFormat f>
-inline Affine affine_of(const Head& head, const uint8_t* superblock, int g, int lane) {
+TROPILLA_INLINE Affine affine_of(const Head& head, const uint8_t* superblock, int g, int lane) {
   const uint8_t* scales = superblock + f.scales_offset() + kLanes * lane;
   Affine out;
   if constexpr (f.scales == Scales::none) {
