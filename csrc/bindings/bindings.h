@@ -6,6 +6,7 @@
 namespace tropilla::bindings {
 
 void bind_sampler(nanobind::module_& module);
+void bind_engine(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
 
 }  // namespace tropilla::bindings

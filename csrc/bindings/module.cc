@@ -5,4 +5,5 @@ NB_MODULE(_native, module) {
   module.doc() = "Tropilla's compiled engine: kernels, forward pass, sampler.";
   tropilla::bindings::bind_sampler(module);
   tropilla::bindings::bind_kernels(module);
+  tropilla::bindings::bind_engine(module);
 }

@@ -1,0 +1,87 @@
+// Causal grouped-query attention over the paged cache.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "batch.h"
+#include "kernels/kernels.h"
+#include "kv_cache.h"
+#include "pages.h"
+#include "thread_pool.h"
+
+namespace tropilla {
+
+struct AttentionShape {
+  int64_t n_heads, n_kv_heads, head_dim;
+  int64_t sliding_window;  // positions that a token sees, itself included; 0 = all
+};
+
+// Splits each sequence's queries into tasks and runs them on all threads.
+//
+// Keys are visited in spans of fixed positions, each summed on its own and then merged in order. So
+// the result for a token depends on its own position and keys alone: not on the batch around it, not
+// on how its prompt was cut into chunks, and not on whether the spans of a long context ran on one
+// thread or on several.
+class Attention {
+ public:
+  Attention(const AttentionShape& shape, int64_t max_tokens, const Kernels& kernels, ThreadPool& pool);
+
+  // Query row of a token: its heads that share a key head lie together, tokens behind one another.
+  // (K, T, H / K, Dh), to be written before run(), scaled by 1 / sqrt(Dh).
+  float* queries(int64_t kv_head, int64_t token) const {
+    return queries_.data() + (kv_head * max_tokens_ + token) * group_ * shape_.head_dim;
+  }
+  // Cuts a batch into tasks; they hold for all layers of the step. The batch must outlive them.
+  void plan(const Batch& batch);
+  // out: (T, H * Dh).
+  void run(const KVCache& cache, int64_t layer, float* out);
+  int64_t size_bytes() const { return queries_.size_bytes() + sums_.size_bytes() + visible_.size_bytes(); }
+
+ private:
+  // Flash-attention state of some query rows: see AttendBlock.
+  struct Sums {
+    float *acc, *row_max, *row_sum;
+  };
+  // Query rows of neighbouring tokens of one sequence, and the spans of keys to visit.
+  struct Task {
+    const SequenceSpan* sequence;
+    int64_t first_token, n_tokens;  // within the sequence's part of the batch
+    int64_t first_span, last_span;
+    int64_t part;                   // where to leave the sums of its one span; none: -1
+  };
+  // A task whose spans ran apart, in parts [first_part, first_part + spans).
+  struct Merge {
+    Task task;
+    int64_t first_part;
+  };
+
+  void plan_sequence(const SequenceSpan& sequence);
+  void split_few_tasks();
+  void run_task(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker, float* out);
+  void run_merge(const Merge& merge, int64_t kv_head, int worker, float* out);
+  void attend_span(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int64_t span,
+                   int worker, const Sums& sums);
+  void add_span(const Task& task, const Sums& span, const Sums& total) const;
+  void clear(const Task& task, const Sums& sums) const;
+  void write(const Task& task, int64_t kv_head, const Sums& total, float* out) const;
+  int64_t first_visible(int64_t position) const;
+  int64_t n_rows(const Task& task) const { return task.n_tokens * group_; }
+  int64_t sums_floats() const { return max_rows_ * (shape_.head_dim + 2); }
+  Sums sums_at(float* start) const;
+  Sums worker_sums(int worker, int which) const;
+  Sums part_sums(int64_t part, int64_t kv_head);
+
+  AttentionShape shape_;
+  int64_t group_, max_tokens_, tokens_per_task_, max_rows_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  PageArray<float> queries_;
+  PageArray<float> sums_;       // (worker, 2, sums_floats)
+  PageArray<int32_t> visible_;  // (worker, 2, max_rows): AttendBlock's first and last
+  std::vector<float> parts_;    // (part, K, sums_floats)
+  std::vector<Task> tasks_;
+  std::vector<Merge> merges_;
+};
+
+}  // namespace tropilla

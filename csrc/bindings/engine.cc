@@ -1,0 +1,143 @@
+// The forward pass, as the executor sees it.
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "bindings/bindings.h"
+#include "llama.h"
+#include "sampler/sampler.h"
+
+namespace tropilla::bindings {
+namespace {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using ReleaseGil = nb::call_guard<nb::gil_scoped_release>;
+
+// The bytes of any contiguous Python buffer, held for as long as this lives.
+class Bytes {
+ public:
+  explicit Bytes(nb::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  }
+  ~Bytes() { PyBuffer_Release(&view_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  std::span<const uint8_t> span() const {
+    return {static_cast<const uint8_t*>(view_.buf), static_cast<size_t>(view_.len)};
+  }
+
+ private:
+  Py_buffer view_;
+};
+
+void load(Llama& model, const std::string& name, int type, int64_t rows, int64_t cols, nb::handle stored) {
+  const Bytes bytes(stored);
+  const nb::gil_scoped_release release;
+  model.load(name, static_cast<TensorType>(type), rows, cols, bytes.span());
+}
+
+// (n_tokens, position of the first, KV blocks) of each sequence, in the order of the tokens.
+using Spans = std::vector<std::tuple<int64_t, int64_t, std::vector<int32_t>>>;
+
+bool step(Llama& model, std::vector<int32_t> token_ids, Spans spans, const std::vector<int32_t>& logit_rows) {
+  Batch batch{std::move(token_ids), {}};
+  int64_t first_token = 0;
+  for (auto& [n_tokens, position, blocks] : spans) {
+    batch.sequences.push_back({first_token, n_tokens, position, std::move(blocks)});
+    first_token += n_tokens;
+  }
+  return model.step(batch, logit_rows);
+}
+
+// One draw for each row of logits of the last step, on all threads; none where the sampler threw.
+std::vector<std::optional<Draw>> sample(Llama& model, const std::vector<Sampler*>& samplers) {
+  std::vector<std::optional<Draw>> draws(samplers.size());
+  model.pool().parallel_for(static_cast<int64_t>(samplers.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      try {
+        draws[static_cast<size_t>(i)] = samplers[static_cast<size_t>(i)]->sample(model.logits(i));
+      } catch (const std::exception&) {
+        // sample_one() throws it again, where the caller can tell whose it is.
+      }
+    }
+  });
+  return draws;
+}
+
+Draw sample_one(Llama& model, int64_t row, Sampler& sampler) { return sampler.sample(model.logits(row)); }
+
+using FloatArray = nb::ndarray<nb::numpy, float, nb::ndim<1>>;
+
+FloatArray copy_logits(const Llama& model, int64_t row) {
+  const std::span<const float> logits = model.logits(row);
+  float* copy = new float[logits.size()];
+  std::copy(logits.begin(), logits.end(), copy);
+  nb::capsule owner(copy, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  return FloatArray(copy, {logits.size()}, owner);
+}
+
+std::vector<float> logprobs(Llama& model, const std::vector<int32_t>& rows, const std::vector<int32_t>& targets) {
+  return model.logprobs(rows, targets);
+}
+
+std::vector<float> sum_hidden(Llama& model, const std::vector<int32_t>& rows) { return model.sum_hidden(rows); }
+
+void bind_shape(nb::module_& module) {
+  nb::class_<LlamaShape>(module, "LlamaShape", "Sizes and switches of a decoder; see tropilla.model.config.")
+      .def(nb::init<>())
+      .def_rw("dim", &LlamaShape::dim)
+      .def_rw("n_layers", &LlamaShape::n_layers)
+      .def_rw("n_heads", &LlamaShape::n_heads)
+      .def_rw("n_kv_heads", &LlamaShape::n_kv_heads)
+      .def_rw("head_dim", &LlamaShape::head_dim)
+      .def_rw("ffn_dim", &LlamaShape::ffn_dim)
+      .def_rw("vocab_size", &LlamaShape::vocab_size)
+      .def_rw("norm_eps", &LlamaShape::norm_eps)
+      .def_rw("sliding_window", &LlamaShape::sliding_window)
+      .def_rw("tied_embeddings", &LlamaShape::tied_embeddings)
+      .def_rw("qkv_bias", &LlamaShape::qkv_bias)
+      .def_rw("output_bias", &LlamaShape::output_bias)
+      .def_rw("mlp_bias", &LlamaShape::mlp_bias)
+      .def_rw("qk_norm", &LlamaShape::qk_norm)
+      .def_rw("inv_freq", &LlamaShape::inv_freq)
+      .def_rw("attention_factor", &LlamaShape::attention_factor);
+}
+
+void construct(Llama* self, const LlamaShape& shape, int64_t max_tokens, int64_t max_logit_rows,
+               int64_t n_kv_blocks, int n_threads, const std::string& isa) {
+  new (self) Llama(shape, {max_tokens, max_logit_rows}, n_kv_blocks, n_threads, isa);
+}
+
+}  // namespace
+
+void bind_engine(nb::module_& module) {
+  module.attr("KV_BLOCK_TOKENS") = kKVBlockTokens;
+  bind_shape(module);
+  nb::class_<MemoryUse>(module, "MemoryUse")
+      .def_ro("weights_bytes", &MemoryUse::weights_bytes)
+      .def_ro("kv_bytes", &MemoryUse::kv_bytes)
+      .def_ro("scratch_bytes", &MemoryUse::scratch_bytes);
+  nb::class_<Llama>(module, "Llama", "The forward pass of one model on the CPU.")
+      .def("__init__", &construct, "shape"_a, nb::kw_only(), "max_tokens"_a, "max_logit_rows"_a, "n_kv_blocks"_a,
+           "n_threads"_a, "isa"_a)
+      .def("load", &load, "name"_a, "type"_a, "rows"_a, "cols"_a, "stored"_a)
+      .def("missing_tensors", &Llama::missing_tensors)
+      .def("step", &step, ReleaseGil(), "token_ids"_a, "sequences"_a, "logit_rows"_a)
+      .def("sample", &sample, ReleaseGil(), "samplers"_a)
+      .def("sample_one", &sample_one, ReleaseGil(), "row"_a, "sampler"_a)
+      .def("logits", &copy_logits, "row"_a)
+      .def("logprobs", &logprobs, ReleaseGil(), "rows"_a, "targets"_a)
+      .def("sum_hidden", &sum_hidden, ReleaseGil(), "rows"_a)
+      .def("cancel", &Llama::cancel)
+      .def_prop_ro("isa", &Llama::isa)
+      .def_prop_ro("n_threads", [](Llama& model) { return model.pool().size(); })
+      .def("memory", &Llama::memory);
+}
+
+}  // namespace tropilla::bindings

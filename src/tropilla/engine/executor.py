@@ -1,0 +1,156 @@
+"""Run steps on the CPU: the thin layer between the scheduler and the compiled forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tropilla import _native
+from tropilla._native import Draw, MemoryUse, Sampler
+from tropilla.engine.scheduler import Span
+from tropilla.errors import CapacityError, UnsupportedError
+from tropilla.formats.stored import StoredTensor
+from tropilla.model.config import LlamaConfig, rope_table
+from tropilla.model.weights import ModelWeights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BLOCK_TOKENS: int = _native.KV_BLOCK_TOKENS
+
+
+class CPUExecutor:
+    """Hold a model's packed weights, its key-value cache and its threads.
+
+    Only cancel() may be called while another call runs. Python's global lock is free during step(),
+    sample() and score().
+    """
+
+    def __init__(
+        self,
+        weights: ModelWeights,
+        *,
+        max_tokens: int,
+        max_batch: int,
+        n_kv_blocks: int,
+        n_threads: int,
+        isa: str | None = None,
+    ) -> None:
+        """Load all weights; each tensor's pages in the file are given back once it is packed.
+
+        Raises CapacityError where memory runs out, UnsupportedError for a tensor type or an
+        instruction set without kernels.
+        """
+        kv_bytes = n_kv_blocks * BLOCK_TOKENS * weights.config.kv_bytes_per_token()
+        try:
+            self._model = _native.Llama(
+                native_shape(weights),
+                max_tokens=max_tokens,
+                max_logit_rows=max_batch,
+                n_kv_blocks=n_kv_blocks,
+                n_threads=n_threads,
+                isa=isa or "",
+            )
+            for name in self._model.missing_tensors():
+                _load(self._model, weights.tensors[name])
+        except MemoryError:
+            needed = kv_bytes + sum(tensor.size_bytes for tensor in weights.tensors.values())
+            raise CapacityError(
+                f"the model and its cache need {needed / 1e9:.1f} GB, more than this machine gives; "
+                "choose a smaller model, a type with fewer bits or a smaller context_length",
+                needed=needed,
+                available=0,
+            ) from None
+        except RuntimeError as error:
+            raise UnsupportedError(str(error)) from None
+
+    @property
+    def isa(self) -> str:
+        """Return the name of the instruction set whose kernels run."""
+        return self._model.isa
+
+    @property
+    def n_threads(self) -> int:
+        """Return how many threads compute."""
+        return self._model.n_threads
+
+    @property
+    def memory(self) -> MemoryUse:
+        """Return the bytes of weights, cache and scratch; pages not yet touched are not resident."""
+        return self._model.memory()
+
+    def step(self, spans: Sequence[Span], logit_rows: Sequence[int]) -> bool:
+        """Compute the spans' tokens; False if cancel() cut the step short, so that it must be redone.
+
+        logit_rows: the tokens, counted through all spans, that sample() will draw after.
+        """
+        token_ids = [token_id for span in spans for token_id in span.token_ids]
+        sequences = [(span.n_tokens, span.start, span.sequence.blocks) for span in spans]
+        return self._model.step(token_ids, sequences, logit_rows)
+
+    def sample(self, samplers: Sequence[Sampler]) -> list[Draw | None]:
+        """Draw after each row of the last step, on all threads; None where a sampler failed.
+
+        Such a sampler raises its error from sample_one().
+        """
+        return self._model.sample(samplers)
+
+    def sample_one(self, row: int, sampler: Sampler) -> Draw:
+        """Draw after one row of the last step. Raises what the sampler raises."""
+        return self._model.sample_one(row, sampler)
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Return a copy of one row of the last step's logits, (vocab_size), for tests and tools."""
+        return self._model.logits(row)
+
+    def score(self, rows: Sequence[int], targets: Sequence[int]) -> list[float]:
+        """Return log p of targets[i] after token rows[i] of the last step; ends its logits."""
+        return self._model.logprobs(rows, targets)
+
+    def sum_hidden(self, rows: Sequence[int]) -> list[float]:
+        """Return the sum of the last layer's normed output at tokens of the last step, (dim)."""
+        return self._model.sum_hidden(rows)
+
+    def cancel(self) -> None:
+        """Make the step under way, or else the next one, return False soon."""
+        self._model.cancel()
+
+
+def native_shape(weights: ModelWeights) -> _native.LlamaShape:
+    """Return the shape of a model as the forward pass takes it."""
+    config: LlamaConfig = weights.config
+    table = rope_table(config, weights.rope_factors())
+    shape = _native.LlamaShape()
+    for name in (
+        "dim",
+        "n_layers",
+        "n_heads",
+        "n_kv_heads",
+        "head_dim",
+        "ffn_dim",
+        "vocab_size",
+        "norm_eps",
+        "tied_embeddings",
+        "qkv_bias",
+        "output_bias",
+        "mlp_bias",
+        "qk_norm",
+    ):
+        setattr(shape, name, getattr(config, name))
+    shape.sliding_window = config.sliding_window or 0
+    shape.inv_freq = table.inv_freq
+    shape.attention_factor = table.attention_factor
+    return shape
+
+
+def _load(model: _native.Llama, tensor: StoredTensor) -> None:
+    rows, cols = (1, *tensor.shape) if len(tensor.shape) == 1 else tensor.shape
+    try:
+        model.load(tensor.name, int(tensor.type), rows, cols, tensor.data)
+    except ValueError as error:
+        raise UnsupportedError(
+            f"cannot run {tensor.name} of type {tensor.type.name}: {error}; "
+            "convert the model to another type with tropilla quantize"
+        ) from None
+    tensor.release()

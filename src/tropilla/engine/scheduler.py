@@ -1,0 +1,158 @@
+"""Decide which tokens of which sequences the next step computes.
+
+Sequences that are already answering go first, one token each; the rest of the step is filled with
+pieces of prompts, oldest first. A sequence gets the blocks for all that it has to read when it is
+admitted. When an answer needs one more block and none is left, the youngest sequence gives its own
+back and is read again later; as results do not depend on how tokens were batched, that changes
+nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tropilla.engine.kv_blocks import KVBlocks, block_hash
+from tropilla.engine.sequence import LiveSequence
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Say that n_tokens of a sequence, from start on, are in the step."""
+
+    sequence: LiveSequence
+    start: int
+    n_tokens: int
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Return the tokens."""
+        return self.sequence.token_ids[self.start : self.start + self.n_tokens]
+
+    @property
+    def reaches_end(self) -> bool:
+        """Return whether these are the sequence's last tokens, so that a next one can be drawn."""
+        return self.start + self.n_tokens == len(self.sequence.token_ids)
+
+
+def next_span(sequence: LiveSequence, room: int) -> Span:
+    """Return the tokens that a sequence has to read next, room of them at most."""
+    return Span(sequence, sequence.n_cached, min(sequence.n_pending, room))
+
+
+class Scheduler:
+    """Keep the waiting and the running sequences and their blocks."""
+
+    def __init__(self, blocks: KVBlocks, *, max_batch: int, prefill_chunk: int) -> None:
+        self.blocks = blocks
+        self.max_batch = max_batch
+        self.prefill_chunk = prefill_chunk
+        self.waiting: deque[LiveSequence] = deque()
+        self.running: list[LiveSequence] = []  # oldest first
+        self.n_preempted = 0
+
+    def schedule(self) -> list[Span]:
+        """Choose the next step's spans; empty when there is nothing to do.
+
+        The choice alone changes no sequence's tokens: a step that was cut short is scheduled again.
+        """
+        spans = self._decode_spans()
+        room = self.prefill_chunk
+        for sequence in self.running:
+            if sequence.n_pending > 1 and room:
+                spans.append(next_span(sequence, room))
+                room -= spans[-1].n_tokens
+        while room and self.waiting and self._admit(self.waiting[0]):
+            sequence = self.waiting.popleft()
+            self.running.append(sequence)
+            spans.append(next_span(sequence, room))
+            room -= spans[-1].n_tokens
+        return spans
+
+    def committed(self, span: Span) -> None:
+        """Note that a span's tokens were computed, and make its full blocks findable."""
+        sequence = span.sequence
+        sequence.n_cached += span.n_tokens
+        n_full = sequence.n_cached // self.blocks.block_tokens
+        for index in range(len(sequence.hashes), n_full):
+            parent = sequence.hashes[-1] if index else sequence.hash_root
+            sequence.hashes.append(self._name(sequence, index, parent))
+            self.blocks.name(sequence.blocks[index], sequence.hashes[index])
+
+    def retire(self, sequence: LiveSequence) -> None:
+        """Take a sequence out, waiting or running, and let go of its blocks."""
+        for queue in (self.running, self.waiting):
+            if sequence in queue:
+                queue.remove(sequence)
+        self._let_go(sequence)
+
+    def rewind(self, sequence: LiveSequence, n_tokens: int) -> None:
+        """Take back a sequence's last tokens and let it run on, or again if it had ended.
+
+        It is admitted anew, so that no block which others may share is ever written again.
+        """
+        del sequence.token_ids[len(sequence.token_ids) - n_tokens :]
+        self.retire(sequence)
+        self.waiting.appendleft(sequence)
+
+    def _decode_spans(self) -> list[Span]:
+        spans = []
+        for sequence in list(self.running):
+            if sequence in self.running and sequence.n_pending == 1 and self._make_room(sequence):
+                spans.append(next_span(sequence, 1))
+        return [span for span in spans if span.sequence in self.running]
+
+    def _make_room(self, sequence: LiveSequence) -> bool:
+        """Get a block for one more token, at the cost of younger sequences, or of this one."""
+        while not self._extend(sequence):
+            youngest = self.running[-1]
+            self.retire(youngest)
+            self.waiting.appendleft(youngest)
+            self.n_preempted += 1
+            if youngest is sequence:
+                return False
+        return True
+
+    def _extend(self, sequence: LiveSequence) -> bool:
+        """Allocate the blocks that a sequence's tokens still need; False if they are not free."""
+        missing = self.blocks.blocks_for(len(sequence.token_ids)) - len(sequence.blocks)
+        if missing > self.blocks.n_free:
+            return False
+        sequence.blocks.extend(self.blocks.allocate() for _ in range(missing))
+        return True
+
+    def _admit(self, sequence: LiveSequence) -> bool:
+        """Give a waiting sequence its blocks, those of a known prefix first; False if it must wait."""
+        if len(self.running) == self.max_batch:
+            return False
+        self._reuse_prefix(sequence)
+        # Each running answer may need a block soon; taking the last ones would only be undone.
+        missing = self.blocks.blocks_for(len(sequence.token_ids)) - len(sequence.blocks)
+        if missing + len(self.running) <= self.blocks.n_free and self._extend(sequence):
+            return True
+        self._let_go(sequence)
+        return False
+
+    def _reuse_prefix(self, sequence: LiveSequence) -> None:
+        """Hold what the cache knows of a sequence's start, leaving at least one token to read."""
+        n_blocks = min(sequence.wanted_from, len(sequence.token_ids) - 1) // self.blocks.block_tokens
+        sequence.blocks = self.blocks.hold_prefix(self._names(sequence, n_blocks))
+        sequence.hashes = [self.blocks.name_of(block) for block in sequence.blocks]
+        sequence.n_cached = len(sequence.blocks) * self.blocks.block_tokens
+
+    def _names(self, sequence: LiveSequence, n_blocks: int) -> Iterator[bytes]:
+        name = sequence.hash_root
+        for index in range(n_blocks):
+            name = self._name(sequence, index, name)
+            yield name
+
+    def _name(self, sequence: LiveSequence, index: int, parent: bytes) -> bytes:
+        start = index * self.blocks.block_tokens
+        return block_hash(parent, sequence.token_ids[start : start + self.blocks.block_tokens])
+
+    def _let_go(self, sequence: LiveSequence) -> None:
+        self.blocks.release(sequence.blocks)
+        sequence.blocks.clear()
+        sequence.hashes.clear()
+        sequence.start_over()

@@ -1,0 +1,97 @@
+"""The compiled forward pass equals the reference, for every config switch, weight type and ISA."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.engine.models import (
+    CONFIG,
+    Model,
+    distance,
+    expected_logits,
+    make_executor,
+    random_model,
+    read,
+    read_in_chunks,
+    rounding_bound,
+    sequence_of,
+)
+from tests.kernels.blocks import TYPES
+from tropilla import _native
+from tropilla.model.config import RopeScaling
+
+TOKENS = [int(i) for i in np.random.default_rng(7).integers(0, CONFIG.vocab_size, 70)]
+
+SWITCHES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all heads": {"n_kv_heads": 4},
+    "one kv head": {"n_kv_heads": 1},
+    "head_dim": {"head_dim": 24},
+    "small heads": {"n_heads": 16, "n_kv_heads": 8, "head_dim": 4},
+    "tied": {"tied_embeddings": True},
+    "qkv bias": {"qkv_bias": True},
+    "output bias": {"output_bias": True},
+    "mlp bias": {"mlp_bias": True},
+    "qk norm": {"qk_norm": True},
+    "window": {"sliding_window": 5},
+    "window of a block": {"sliding_window": 32},
+    "ragged": {"ffn_dim": 83, "vocab_size": 121, "dim": 60, "head_dim": 14},
+    "theta": {"rope_theta": 500000.0},
+    "norm_eps": {"norm_eps": 0.1},
+    "linear": {"rope_scaling": RopeScaling(kind="linear", factor=2.0)},
+    "yarn": {"rope_scaling": RopeScaling(kind="yarn", factor=4.0, original_context_length=32)},
+    "llama3": {"rope_scaling": RopeScaling(kind="llama3", factor=8.0, original_context_length=32)},
+}
+
+
+# A wrong rotation, mask, head or sign moves logits by as much as they vary: far more than this share.
+MISTAKE = 0.1
+
+
+def assert_conforms(model: Model, tokens: list[int], isa: str | None = None, chunk: int = 256) -> None:
+    expected = expected_logits(model, tokens)
+    bound = rounding_bound(model, tokens, expected)
+    assert bound < MISTAKE * expected.std(), "the bound would hide a mistake"
+    got = read_in_chunks(make_executor(model, isa=isa), sequence_of(tokens), chunk)
+    assert distance(got, expected) <= bound
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_config_switches(switch: str) -> None:
+    assert_conforms(random_model(dataclasses.replace(CONFIG, **SWITCHES[switch])), TOKENS)
+
+
+@pytest.mark.parametrize("isa", _native.isa_names())
+@pytest.mark.parametrize("type_name", TYPES)
+def test_weight_types(type_name: str, isa: str) -> None:
+    config = dataclasses.replace(CONFIG, dim=256, head_dim=64, ffn_dim=512)
+    assert_conforms(random_model(config, type_name), TOKENS[:20], isa)
+
+
+def test_types_that_share_an_input() -> None:
+    """q, k and v of one file may have three types, one of them not quantizing its input."""
+    types = {"attn_q": "Q4_K", "attn_k": "F16", "attn_v": "Q6_K", "ffn_up": "Q8_0", "ffn_down": "F32"}
+    config = dataclasses.replace(CONFIG, dim=256, head_dim=64, ffn_dim=256)
+    model = random_model(config, "Q5_1", others=types)
+    assert_conforms(model, TOKENS[:20])
+
+
+@pytest.mark.parametrize("isa", _native.isa_names())
+def test_long_context(isa: str) -> None:
+    """Over 1024 keys: several spans of the cache, computed apart and merged where threads are idle."""
+    config = dataclasses.replace(CONFIG, n_layers=1)
+    tokens = [int(i) for i in np.random.default_rng(3).integers(0, CONFIG.vocab_size, 1100)]
+    assert_conforms(random_model(config), tokens, isa)
+
+
+def test_sequences_do_not_see_each_other() -> None:
+    model = random_model()
+    a, b = TOKENS[:40], TOKENS[40:]
+    together = read(make_executor(model), [(sequence_of(a), 40), (sequence_of(b, 8), 30)])
+    for tokens, got in zip((a, b), together, strict=True):
+        expected = expected_logits(model, tokens)
+        assert distance(got, expected) <= rounding_bound(model, tokens, expected)
