@@ -1,0 +1,72 @@
+"""What a user may say about how the engine runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from tropilla.engine.executor import BLOCK_TOKENS
+from tropilla.errors import CapacityError, OptionError
+from tropilla.model.config import LlamaConfig
+from tropilla.options import check, option
+
+# Longer contexts are for those who ask: their cache may be larger than the model.
+DEFAULT_LONGEST_CONTEXT = 8192
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """Say how much of the machine the engine takes and how it cuts up its work."""
+
+    threads: int | None = option(
+        None, help="threads; one for each core of this process if absent", at_least=1
+    )
+    context_length: int | None = option(
+        None,
+        help=f"longest sequence in tokens; the model's own, up to {DEFAULT_LONGEST_CONTEXT}, if absent",
+        at_least=1,
+    )
+    kv_memory_mb: int | None = option(
+        None, help="memory for keys and values in MB; one full context if absent", at_least=1
+    )
+    prefill_chunk: int = option(256, help="prompt tokens read in one step", at_least=1, at_most=4096)
+    max_batch: int = option(16, help="sequences that run at once", at_least=1, at_most=256)
+    isa: str | None = option(None, help="instruction set whose kernels run; the best one if absent")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def n_threads(self) -> int:
+        """Return how many threads to run."""
+        if self.threads is not None:
+            return self.threads
+        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    def context_of(self, config: LlamaConfig) -> int:
+        """Return the longest sequence for a model. Raises OptionError beyond what it was made for."""
+        if self.context_length is None:
+            return min(config.context_length, DEFAULT_LONGEST_CONTEXT)
+        if self.context_length > config.context_length:
+            raise OptionError(
+                f"context_length is {self.context_length}, but the model was made for {config.context_length}"
+            )
+        return self.context_length
+
+    def n_kv_blocks(self, config: LlamaConfig) -> int:
+        """Return how many cache blocks to hold. Raises CapacityError if one context does not fit."""
+        needed = -(-self.context_of(config) // BLOCK_TOKENS)
+        if self.kv_memory_mb is None:
+            return needed
+        block_bytes = BLOCK_TOKENS * config.kv_bytes_per_token()
+        available = self.kv_memory_mb * 1_000_000 // block_bytes
+        if available < needed:
+            raise CapacityError(
+                f"a context of {self.context_of(config)} tokens needs {needed * block_bytes / 1e6:.0f} MB "
+                f"for keys and values, but kv_memory_mb is {self.kv_memory_mb}; "
+                "raise it or lower context_length",
+                needed=needed * block_bytes,
+                available=self.kv_memory_mb * 1_000_000,
+            )
+        return available
