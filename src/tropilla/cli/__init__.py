@@ -21,7 +21,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
         "models": ("tropilla.cli.models", "what you have, what there is, and what fits this machine"),
         "rm": ("tropilla.cli.rm", "delete a model from your library"),
     },
-    "Files": {},
+    "Files": {
+        "info": ("tropilla.cli.info", "what a model file is, and what it needs"),
+        "quantize": ("tropilla.cli.quantize", "store a model's weights in fewer bits"),
+    },
     "Machine": {},
 }
 
