@@ -14,6 +14,7 @@ import pytest
 
 import tropilla
 from tropilla import cli
+from tropilla.cli.shell import PIPE_CLOSED
 from tropilla.errors import CapacityError, OptionError
 
 Run = Callable[..., object]
@@ -139,7 +140,7 @@ def test_a_closed_pipe_is_quiet() -> None:
         check=False,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, b"")
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, b"")
 
 
 HEAVY = {

@@ -6,13 +6,13 @@ only when it is called, so that `--version` and `--help` cost milliseconds.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from tropilla import __version__
-from tropilla.errors import OptionError, TropillaError
+from tropilla.cli.shell import guarded
+from tropilla.errors import OptionError
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, what it does)
     "Talk": {},
@@ -28,29 +28,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
     "Machine": {},
 }
 
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
-PIPE_CLOSED = 141  # likewise for one whose reader went away, such as `| head`
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status; argv leaves out the program's name.
-
-    A TropillaError ends as one sentence on standard error; only our own mistakes show a traceback.
-    """
-    _speak_utf8()
-    try:
-        status = _dispatch(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()  # a closed pipe must show itself here, not at interpreter exit
-        return status
-    except TropillaError as error:
-        return _fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        _silence_stdout()
-        return PIPE_CLOSED
-    except OSError as error:
-        return _fail(_os_words(error), 1)
+    """Run one command line and return its exit status; argv leaves out the program's name."""
+    return guarded(lambda: _dispatch(sys.argv[1:] if argv is None else list(argv)))
 
 
 def verbs() -> dict[str, tuple[str, str]]:
@@ -106,27 +87,3 @@ def _unknown(verb: str) -> OptionError:
     known = ["--help", "--version"] if kind == "option" else verbs()
     hint = suggestion(verb, known) or "; `tropilla --help` lists them all"
     return OptionError(f"unknown {kind} {verb!r}{hint}")
-
-
-def _fail(message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"tropilla: {message}", file=sys.stderr)
-    return status
-
-
-def _os_words(error: OSError) -> str:
-    what = error.strerror or str(error)
-    return f"{os.fspath(error.filename)!s}: {what}" if error.filename else what
-
-
-def _speak_utf8() -> None:
-    """Make the standard streams UTF-8 where the platform chose less, so that no answer can fail to print."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test put another stream
-        if reconfigure and (stream.encoding or "").lower().replace("-", "") != "utf8":
-            reconfigure(encoding="utf-8", errors="replace")
-
-
-def _silence_stdout() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush finds no closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,57 @@
+"""The boundary between a program and the shell that started it: exit statuses, errors, streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from tropilla.errors import TropillaError
+
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+PIPE_CLOSED = 141  # likewise for one whose reader went away, such as `| head`
+
+
+def guarded(program: Callable[[], int]) -> int:
+    """Return the program's exit status, whatever way it ends.
+
+    A TropillaError ends as one sentence on standard error; only our own mistakes show a traceback.
+    """
+    _speak_utf8()
+    try:
+        status = program()
+        sys.stdout.flush()  # a closed pipe must show itself here, not at interpreter exit
+        return status
+    except TropillaError as error:
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return PIPE_CLOSED
+    except OSError as error:
+        return _fail(_os_words(error), 1)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"tropilla: {message}", file=sys.stderr)
+    return status
+
+
+def _os_words(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{os.fspath(error.filename)!s}: {what}" if error.filename else what
+
+
+def _speak_utf8() -> None:
+    """Make the standard streams UTF-8 where the platform chose less, so that no answer can fail to print."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test put another stream
+        if reconfigure and (stream.encoding or "").lower().replace("-", "") != "utf8":
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush finds no closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
