@@ -25,7 +25,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
         "info": ("tropilla.cli.info", "what a model file is, and what it needs"),
         "quantize": ("tropilla.cli.quantize", "store a model's weights in fewer bits"),
     },
-    "Machine": {},
+    "Machine": {
+        "doctor": ("tropilla.cli.doctor", "what this machine is, and whether everything is in order"),
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,23 +26,23 @@ class _Span(NamedTuple):
 def measure_bandwidth(
     n_threads: int, *, budget_s: float = 0.4, working_set: int = _WORKING_SET_BYTES
 ) -> float:
-    """Return the bytes per second that n_threads together read from memory, in the best pass of several.
+    """Return the bytes per second that n_threads together read from memory, in the middle pass of many.
 
-    Takes the budget and the time to fill the working set; the best pass is the one that other
-    programs disturbed least.
+    The fastest passes owe something to caches, the slowest to other programs. Takes the budget and
+    the time to fill the working set.
     """
     import numpy as np  # 0.2 s that only a measurement should pay
 
     part = max(1, working_set // n_threads // 8)
     parts: list[NDArray[np.uint64]] = [np.empty(part, np.uint64) for _ in range(n_threads)]
     _in_threads([partial(data.fill, 1) for data in parts])
-    best, deadline, passes = 0.0, time.perf_counter() + budget_s, 0
-    while passes < _LEAST_PASSES or time.perf_counter() < deadline:
+    rates: list[float] = []
+    deadline = time.perf_counter() + budget_s
+    while len(rates) < _LEAST_PASSES or time.perf_counter() < deadline:
         spans = _in_threads([partial(np.bitwise_or.reduce, data) for data in parts])
         elapsed = max(span.end_s for span in spans) - min(span.start_s for span in spans)
-        best = max(best, part * 8 * n_threads / elapsed)
-        passes += 1
-    return best
+        rates.append(part * 8 * n_threads / elapsed)
+    return statistics.median(rates)
 
 
 def _in_threads(works: Sequence[Callable[[], object]]) -> list[_Span]:

@@ -193,6 +193,11 @@ def resumable_staging(name: str) -> Iterator[Path]:
         lock.release()
 
 
+def unfinished() -> list[Path]:
+    """Return the folders in which interrupted downloads wait to go on."""
+    return sorted((models_folder() / _STAGING).glob("*.parts"))
+
+
 def publish(staged: Path, receipt: Receipt) -> InstalledModel:
     """Move a staged folder into the library under the receipt's name, whole, replacing an older one."""
     receipt.write(staged)
