@@ -1,0 +1,53 @@
+"""What a chat asks of a model: the part of `tropilla.api.Model` that it uses, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tropilla.engine.sampling import Sampling
+    from tropilla.text.conversation import Message
+
+
+class Piece(Protocol):
+    """One step of an answer; only the last has a finish_reason: "stop", "length" or "cancelled"."""
+
+    @property
+    def text(self) -> str:
+        """Return the text that this step adds; may be empty."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """Return the tokens that this step adds."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Return why the answer ended; None before its last piece."""
+
+
+class Answerer(Protocol):
+    """Answer whole conversations: a model with its own template, or one in a chosen prompt format."""
+
+    @property
+    def context_length(self) -> int:
+        """Return how many tokens prompt and answer may have together."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return how many tokens the conversation takes as a prompt."""
+
+    def chat_stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+        """Yield the answer's pieces; closing the iterator cancels the rest."""
+
+
+class TextModel(Answerer, Protocol):
+    """Do what the terminal needs of a model: answer, go on with a text, count, close."""
+
+    def stream(self, prompt: str | list[int], sampling: Sampling) -> Iterator[Piece]:
+        """Yield how the model goes on from the prompt; closing the iterator cancels the rest."""
+
+    def tokenize(self, text: str, *, add_bos: bool | None = None) -> list[int]:
+        """Return the text's token ids; add_bos None puts the model's start token first if it wants one."""
+
+    def close(self) -> None:
+        """Give back the model's memory."""
