@@ -93,8 +93,7 @@ class Scheduler:
         It is admitted anew, so that no block which others may share is ever written again.
         """
         del sequence.token_ids[len(sequence.token_ids) - n_tokens :]
-        self.retire(sequence)
-        self.waiting.appendleft(sequence)
+        self._put_back(sequence)
 
     def _decode_spans(self) -> list[Span]:
         spans = []
@@ -107,12 +106,17 @@ class Scheduler:
         """Get a block for one more token, at the cost of younger sequences, or of this one."""
         while not self._extend(sequence):
             youngest = self.running[-1]
-            self.retire(youngest)
-            self.waiting.appendleft(youngest)
+            self._put_back(youngest)
             self.n_preempted += 1
             if youngest is sequence:
                 return False
         return True
+
+    def _put_back(self, sequence: LiveSequence) -> None:
+        """Let a sequence be the next to be admitted, and read again."""
+        self.retire(sequence)
+        sequence.forget_results()
+        self.waiting.appendleft(sequence)
 
     def _extend(self, sequence: LiveSequence) -> bool:
         """Allocate the blocks that a sequence's tokens still need; False if they are not free."""
@@ -155,4 +159,4 @@ class Scheduler:
         self.blocks.release(sequence.blocks)
         sequence.blocks.clear()
         sequence.hashes.clear()
-        sequence.start_over()
+        sequence.n_cached = 0

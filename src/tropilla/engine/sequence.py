@@ -110,8 +110,7 @@ class LiveSequence:
         """Return the first token whose result is wanted; those before it may come from the cache."""
         return len(self.token_ids) - 1 if self.goal is Goal.GENERATE else self.first_wanted
 
-    def start_over(self) -> None:
-        """Forget what was computed, but not what was drawn."""
-        self.n_cached = 0
+    def forget_results(self) -> None:
+        """Forget scores and sums, which reading again will yield again."""
         self.logprobs.clear()
         self.hidden_sum.clear()

@@ -1,0 +1,29 @@
+"""Engines for tests, closed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.engine.driving import MODEL, Make
+from tests.engine.models import Model
+from tropilla.engine.engine import Engine
+from tropilla.engine.engine_options import EngineOptions
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Return a maker of engines."""
+    engines = []
+
+    def make_engine(model: Model = MODEL, **options: Any) -> Engine:  # Any: fields of EngineOptions
+        engines.append(
+            Engine(model.weights, EngineOptions(**{"threads": 2, "context_length": 256, **options}))
+        )
+        return engines[-1]
+
+    yield make_engine
+    for engine in engines:
+        engine.close()
