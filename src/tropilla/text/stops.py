@@ -60,7 +60,9 @@ class BannedStringMatcher:
 
     def __init__(self, strings: Iterable[str]) -> None:
         self._banned = tuple(_folded(string) for string in strings if string)
+        self._longest = max(map(len, self._banned), default=1)
         self._pieces: list[str] = []
+        self._shown_end = ""  # text that is out, in which a string may yet begin after a rewind
 
     def push(self, piece: str) -> BannedEmission:
         """Take the text of one more token, "" if it completes no character.
@@ -68,30 +70,26 @@ class BannedStringMatcher:
         With n_rewind > 0 that many of the last tokens, this one included, are forgotten here as well.
         """
         self._pieces.append(piece)
-        text = _folded("".join(self._pieces))
+        text = self._folded_text()
         hits = [at for banned in self._banned if (at := text.find(banned)) >= 0]
-        if hits:
-            return self._take_back(min(hits))
-        return BannedEmission(self._release(_first_prefix(text, self._banned)), 0)
+        keep = self._pieces_before(min(hits) - len(self._shown_end)) if hits else len(self._pieces)
+        n_rewind = len(self._pieces) - keep
+        del self._pieces[keep:]
+        n_safe = _first_prefix(self._folded_text(), self._banned) - len(self._shown_end)
+        return BannedEmission(self._release(self._pieces_before(n_safe)), n_rewind)
 
     def flush(self) -> str:
         """Return what was held back, once no more text will come."""
-        return self._release(sum(map(len, self._pieces)))
+        return self._release(len(self._pieces))
 
-    def _take_back(self, start: int) -> BannedEmission:
-        keep = self._pieces_before(start)
-        n_rewind = len(self._pieces) - keep
-        del self._pieces[keep:]
-        text = _folded("".join(self._pieces))
-        return BannedEmission(self._release(_first_prefix(text, self._banned)), n_rewind)
+    def _folded_text(self) -> str:
+        return _folded(self._shown_end + "".join(self._pieces))
 
-    def _release(self, n_chars: int) -> str:
+    def _release(self, n_pieces: int) -> str:
         """Give out whole pieces only, for a piece that begins before a hit must not be shown either."""
-        n_whole = (
-            len(self._pieces) if n_chars == sum(map(len, self._pieces)) else self._pieces_before(n_chars)
-        )
-        shown = "".join(self._pieces[:n_whole])
-        del self._pieces[:n_whole]
+        shown = "".join(self._pieces[:n_pieces])
+        del self._pieces[:n_pieces]
+        self._shown_end = (self._shown_end + shown)[1 - self._longest :] if self._longest > 1 else ""
         return shown
 
     def _pieces_before(self, position: int) -> int:
