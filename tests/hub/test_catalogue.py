@@ -16,7 +16,7 @@ from tropilla.hub.catalogue import (
     catalogue,
     parse_catalogue,
 )
-from tropilla.hub.library import model_id
+from tropilla.hub.names import model_id
 
 MODELS = {model.name: model for model in catalogue().models}
 

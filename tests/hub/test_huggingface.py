@@ -13,7 +13,7 @@ import pytest
 from tests.hub.fake_hub import COMMIT, FakeHub, served
 from tropilla.errors import CapacityError, PullError, RequestError, TropillaError
 from tropilla.hub.http import MAX_REDIRECTS, Patience
-from tropilla.hub.huggingface import choose_files, fetch_files, is_repo_name, read_repository
+from tropilla.hub.huggingface import choose_files, fetch_files, read_repository
 
 BIG = random.Random(7).randbytes((3 << 20) + 123)  # three chunks and a part of a fourth
 HASTY = Patience(timeout_s=5.0, attempts=3, first_pause_s=0.001)
@@ -297,13 +297,3 @@ def test_a_full_disk_is_noticed_first(hub: FakeHub, folder: Path) -> None:
     with pytest.raises(CapacityError, match="TB on the disk"):
         list(fetch_files(repository, [huge], folder, patience=HASTY))
     assert hub.ranges_asked() == []
-
-
-@pytest.mark.parametrize("text", ["a/b", "HuggingFaceTB/SmolLM2-360M", "x1/y.z_w-v"])
-def test_repository_names_are_recognised(text: str) -> None:
-    assert is_repo_name(text)
-
-
-@pytest.mark.parametrize("text", ["a", "a/b/c", "/a", "a/", "../b", "a/..", "a\\b", "a b/c", "é/b", ""])
-def test_other_words_are_no_repository_names(text: str) -> None:
-    assert not is_repo_name(text)

@@ -16,13 +16,13 @@ from tropilla.hub.library import (
     find,
     installed,
     library_folder,
-    model_id,
     models_folder,
     publish,
     remove,
     resolve,
     staging,
 )
+from tropilla.hub.names import model_id
 from tropilla.hub.receipt import PulledFile, Receipt
 
 HOSTILE = [

@@ -12,15 +12,18 @@ import pytest
 from tests.hub.fake_hub import COMMIT, FakeHub, served
 from tests.hub.test_wheel import CONTENT, make_wheel, source
 from tropilla.errors import OptionError, PullError, RequestError
-from tropilla.events import Event, Progress, Saved
-from tropilla.hub import library as library_module
+from tropilla.events import Event, Notice, Progress, Saved
+from tropilla.hub import catalogue as catalogue_module
 from tropilla.hub import pull as pull_module
 from tropilla.hub.catalogue import Catalogue, CatalogueModel, HuggingFaceSource, WheelSource, catalogue
 from tropilla.hub.library import find, installed, models_folder
-from tropilla.hub.pull import PullOptions, pull
+from tropilla.hub.pull import pull
+from tropilla.hub.pull_options import PullOptions
 
 
-def list_only(monkeypatch: pytest.MonkeyPatch, origin: WheelSource | HuggingFaceSource) -> None:
+def list_only(
+    monkeypatch: pytest.MonkeyPatch, origin: WheelSource | HuggingFaceSource, *, gated: bool = False
+) -> None:
     """Make the catalogue list one model, "tiny" alias "little", that comes from there."""
     known = catalogue().models[0]
     model = CatalogueModel(
@@ -33,9 +36,10 @@ def list_only(monkeypatch: pytest.MonkeyPatch, origin: WheelSource | HuggingFace
         training_tokens=1e12,
         shape=known.shape,
         source=origin,
+        gated=gated,
     )
     listed = Catalogue(families=catalogue().families, models=(model,))
-    monkeypatch.setattr(library_module, "catalogue", lambda: listed)
+    monkeypatch.setattr(catalogue_module, "catalogue", lambda: listed)
     monkeypatch.setattr(pull_module, "catalogue", lambda: listed)
 
 
@@ -155,10 +159,24 @@ def test_two_pulls_of_one_model_do_not_mix(hub: FakeHub) -> None:
     assert saved(first).size_bytes == 5 << 20
 
 
-def list_hub_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_in_a_repository_s_folder_open_by_the_first(hub: FakeHub) -> None:
+    hub.files = {f"Q8_0/m-Q8_0-0000{n}-of-00002.gguf": str(n).encode() for n in (2, 1)}
+    end = saved(pull("herd/llama"))
+    assert end.path.read_bytes() == b"1"
+    assert find("m-q8_0").path == end.path
+
+
+def test_the_licence_that_must_be_accepted_is_named(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub.address
+    list_hub_model(monkeypatch, gated=True)
+    notices = [event.text for event in pull("tiny") if isinstance(event, Notice)]
+    assert notices == ["the makers of Tiny ask you to accept the MIT"]
+
+
+def list_hub_model(monkeypatch: pytest.MonkeyPatch, *, gated: bool = False) -> None:
     """Make the catalogue list "tiny" as two files of the fake hub."""
     files = {"Q4_K_M": "m-Q4_K_M.gguf", "Q8_0": "m-Q8_0.gguf"}
-    list_only(monkeypatch, HuggingFaceSource(repo="herd/llama", files=files))
+    list_only(monkeypatch, HuggingFaceSource(repo="herd/llama", files=files), gated=gated)
 
 
 def test_a_listed_model_comes_in_its_usual_type_or_another(
@@ -182,6 +200,16 @@ def test_a_file_of_this_machine_joins_the_library(tmp_path: Path) -> None:
     assert find("my-llama-7b").path == end.path
     file.unlink()
     assert end.path.read_bytes() == b"weights"
+
+
+def test_all_parts_of_a_split_file_join_the_library(tmp_path: Path) -> None:
+    parts = [f"m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    for part in parts:
+        (tmp_path / part).write_bytes(part.encode())
+    (tmp_path / "other.gguf").write_bytes(b"")
+    end = saved(pull(str(tmp_path / parts[1])))
+    assert end.path == find("m").folder / parts[0]
+    assert sorted(find("m").receipt.files) == parts
 
 
 def test_a_folder_of_this_machine_joins_the_library(tmp_path: Path) -> None:

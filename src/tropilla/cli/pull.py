@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull the model, showing how far it has come."""
-    from tropilla.hub.pull import PullOptions, pull
+    from tropilla.hub.pull import pull
+    from tropilla.hub.pull_options import PullOptions
 
     events = pull(args.model, PullOptions(file=args.file, name=args.name, again=args.again))
     saved = show(events, quiet=args.quiet)

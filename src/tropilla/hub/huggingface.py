@@ -18,12 +18,11 @@ from tropilla.events import Progress
 from tropilla.hub.disk import need_space
 from tropilla.hub.download import RemoteFile, download
 from tropilla.hub.http import NoAnswerError, Patience, RefusedError, open_url
+from tropilla.hub.names import whole_name
 from tropilla.hub.receipt import is_inside
 from tropilla.options import suggestion
 
 _PUBLIC_HUB = "https://huggingface.co"
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_SPLIT = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")
 _MAX_LISTING_BYTES = 32 << 20  # the largest repositories list some thousands of files
 _FOLDER_FILES = (
     *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
@@ -52,11 +51,6 @@ class Repository:
     files: tuple[HubFile, ...]
 
 
-def is_repo_name(text: str) -> bool:
-    """Return whether text reads as owner/name."""
-    return _REPO.fullmatch(text) is not None and ".." not in text
-
-
 def read_repository(repo: str, revision: str = "main", *, patience: Patience | None = None) -> Repository:
     """Ask the hub for the repository's files.
 
@@ -80,7 +74,7 @@ def choose_files(repository: Repository, wanted: str | None) -> list[HubFile]:
     folder = [] if wanted else _folder_files(repository.files)
     if folder:
         return folder
-    models = {_SPLIT.sub(r"\1.gguf", file.name) for file in ggufs}
+    models = {whole_name(file.name) for file in ggufs}
     if wanted:
         named = {name for name in models if wanted in (name, *_parts(name, ggufs))}
         models_wanted = named or {name for name in models if wanted.lower() in name.lower()}
@@ -193,7 +187,7 @@ def _folder_files(files: Sequence[HubFile]) -> list[HubFile]:
 
 
 def _parts(name: str, ggufs: Sequence[HubFile]) -> list[str]:
-    return [file.name for file in ggufs if _SPLIT.sub(r"\1.gguf", file.name) == name]
+    return [file.name for file in ggufs if whole_name(file.name) == name]
 
 
 def _not_one(repository: Repository, wanted: str | None, names: list[str], matches: set[str]) -> str:

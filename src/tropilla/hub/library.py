@@ -6,9 +6,6 @@ A model's name is an id, never a path: it cannot leave the library, whatever a r
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +13,10 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from tropilla.errors import FormatError, RequestError
-from tropilla.hub.catalogue import catalogue
+from tropilla.hub.names import ID, looks_like_path, model_id
 from tropilla.hub.receipt import RECEIPT_NAME, Receipt
 from tropilla.options import suggestion
 
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-# Windows opens a device, not a file, for these names, with any extension.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
-_DRIVE = re.compile(r"[A-Za-z]:")
-_MODEL_SUFFIXES = (".gguf", ".bin", ".safetensors", ".pth", ".pt")
 _STAGING = ".staging"
 
 
@@ -58,29 +50,6 @@ def models_folder() -> Path:
     return library_folder() / "models"
 
 
-def id_from(text: str) -> str:
-    """Return the nearest id to a file's or repository's name, such as "Llama 2 (7B)" -> "llama-2-7b"."""
-    parts = [part.strip("._-") for part in re.split(r"[^a-z0-9._-]+|\.\.+", text.lower())]
-    return model_id("-".join(part for part in parts if part)[:100].rstrip("._-"))
-
-
-def model_id(name: str) -> str:
-    """Return name as an id of the library, in lower case.
-
-    Raises RequestError for anything that could mean another place: separators, drives, device
-    names, leading or doubled dots, control characters.
-    """
-    lowered = name.lower()
-    if not _ID.fullmatch(lowered) or ".." in lowered or lowered.endswith("."):
-        raise RequestError(
-            f"{name!r} is not a model name: letters, digits, '.', '_' and '-' only, at most 100, "
-            "starting with a letter or digit"
-        )
-    if lowered.split(".")[0] in _DEVICES:
-        raise RequestError(f"{name!r} is not a model name: Windows reserves it for a device")
-    return lowered
-
-
 def resolve(name_or_path: str | PathLike[str]) -> Path:
     """Return the model file or folder that a user means by a name or a path.
 
@@ -100,26 +69,19 @@ def resolve(name_or_path: str | PathLike[str]) -> Path:
     return find(text).path
 
 
-def looks_like_path(text: str) -> bool:
-    """Return whether a user's word can only mean a path: separators, ~, a drive, a model file's suffix."""
-    return (
-        text.startswith(("~", "."))
-        or "/" in text
-        or "\\" in text
-        or _DRIVE.match(text) is not None
-        or text.lower().endswith(_MODEL_SUFFIXES)
-    )
-
-
 def find(name: str) -> InstalledModel:
     """Return the installed model of that name or catalogue alias, never anything outside the library.
 
     Raises RequestError for a name that is unknown, or known but not pulled yet.
     """
-    identity, listed = model_id(name), catalogue().get(name)
-    for candidate in [identity, *([listed.name] if listed else [])]:
-        if (models_folder() / candidate / RECEIPT_NAME).exists():
-            return _open_entry(candidate)
+    identity = model_id(name)
+    if _is_entry(identity):
+        return _open_entry(identity)
+    from tropilla.hub.catalogue import catalogue  # 50 ms that the name of a model that is here can do without
+
+    listed = catalogue().get(identity)
+    if listed and _is_entry(listed.name):
+        return _open_entry(listed.name)
     if listed:
         raise RequestError(f"{name} is not in your library yet; get it with: tropilla pull {name}")
     hint = suggestion(identity, {*catalogue().names(), *_entries()})
@@ -145,31 +107,33 @@ def remove(name: str) -> int:
 
     Raises RequestError if there is none of that name, or if the system still holds its files open.
     """
-    identity, listed = model_id(name), catalogue().get(name)
-    folder = _inside(identity)
+    from tropilla.hub.catalogue import catalogue
+
+    listed = catalogue().get(name)
+    folder = _inside(model_id(name))
     if listed and not folder.is_dir():
         folder = _inside(listed.name)
     if not folder.is_dir():
         raise RequestError(f"{name} is not in your library{suggestion(name, _entries())}")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    grave = _staging_root() / f"removed-{uuid.uuid4().hex}"
+    grave = _staging_root() / _unique("removed")
     try:
         folder.rename(grave)
     except PermissionError as error:
         raise RequestError(f"{name} is in use: close the program that has it open, then try again") from error
-    shutil.rmtree(grave)
+    _delete(grave)
     return size
 
 
 @contextmanager
 def staging(name: str) -> Iterator[Path]:
     """Give an empty folder on the library's disk; whatever is left in it afterwards is deleted."""
-    folder = _staging_root() / f"{model_id(name)}-{uuid.uuid4().hex}"
+    folder = _staging_root() / _unique(model_id(name))
     folder.mkdir()
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
 
 
 @contextmanager
@@ -203,10 +167,10 @@ def publish(staged: Path, receipt: Receipt) -> InstalledModel:
     receipt.write(staged)
     folder = _inside(receipt.name)
     if folder.exists():
-        grave = _staging_root() / f"replaced-{uuid.uuid4().hex}"
+        grave = _staging_root() / _unique("replaced")
         folder.rename(grave)
         staged.rename(folder)
-        shutil.rmtree(grave, ignore_errors=True)
+        _delete(grave)
     else:
         staged.rename(folder)
     return _open_entry(receipt.name)
@@ -216,6 +180,21 @@ def _staging_root() -> Path:
     root = models_folder() / _STAGING
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def _unique(stem: str) -> str:
+    return f"{stem}-{os.urandom(8).hex()}"
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder that is out of the library already; what the system holds open stays behind."""
+    import shutil  # its compressors would slow down every start
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_entry(identity: str) -> bool:
+    return (models_folder() / identity / RECEIPT_NAME).exists()
 
 
 def _is_installed(text: str) -> bool:
@@ -231,7 +210,7 @@ def _entries() -> list[str]:
     root = models_folder()
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and ID.fullmatch(path.name))
 
 
 def _try_entry(name: str) -> InstalledModel | FormatError:
