@@ -41,7 +41,7 @@ class Conversation:
     messages: tuple[Message, ...] = ()
 
     @classmethod
-    def of(cls, messages: Conversation | Iterable[Message | Mapping[str, object]]) -> Conversation:
+    def of(cls, messages: Messages) -> Conversation:
         """Build a conversation from messages or from mappings with role and content.
 
         Raises RequestError naming the first message that is neither.
@@ -74,6 +74,9 @@ class Conversation:
     def as_dicts(self) -> list[dict[str, str]]:
         """Return the messages as templates and JSON see them."""
         return [message.as_dict() for message in self.messages]
+
+
+Messages = Conversation | Iterable[Message | Mapping[str, object]]
 
 
 def _message(number: int, message: Message | Mapping[str, object]) -> Message:

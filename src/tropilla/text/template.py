@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tropilla.errors import RequestError, UnsupportedError
-from tropilla.text.conversation import Conversation, Message
+from tropilla.text.conversation import Conversation, Messages
 from tropilla.text.special_tokens import Guard, strings_in
 from tropilla.text.template_limits import MAX_SOURCE_CHARS, Meter, TemplateLimitError
 from tropilla.text.tokenizer import Tokenizer
-
-Messages = Conversation | Iterable[Message | Mapping[str, object]]
 
 _NEXT_STEP = "choose one of the built-in prompt formats instead"
 
