@@ -8,9 +8,9 @@ namespace {
 constexpr size_t kLanes = 16;  // compared without a branch, which compilers turn into vector compares
 
 bool any_above(const float* x, float floor) {
-  bool above = false;
+  uint32_t above = 0;
   for (size_t lane = 0; lane < kLanes; ++lane) above |= x[lane] > floor;
-  return above;
+  return above != 0;
 }
 
 // Keeps the k best in no order and returns the worst logit among them.

@@ -36,33 +36,6 @@ inline bool better(const Candidate& a, const Candidate& b) {
 // Fills `best` with the k best tokens above -inf, best first. Cost: one pass and a little sorting.
 void select_best(std::span<const float> logits, size_t k, std::vector<Candidate>& best);
 
-// Visits items until visit(item) is false and returns how many were visited.
-template <typename Visit>
-size_t visit_sorted(std::span<Candidate> items, Visit visit) {
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (!visit(items[i])) return i + 1;
-  }
-  return items.size();
-}
-
-// The same in the order of `less`, sorting only as far as the visit comes: a prefix of some hundred
-// tokens need not pay for sorting a vocabulary.
-template <typename Item, typename Less, typename Visit>
-size_t visit_in_order(std::span<Item> items, Less less, Visit visit) {
-  size_t sorted = 0;
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (i == sorted) {
-      const auto first = items.begin() + static_cast<std::ptrdiff_t>(sorted);
-      sorted = std::min(items.size(), std::max<size_t>(64, 4 * sorted));
-      const auto last = items.begin() + static_cast<std::ptrdiff_t>(sorted);
-      if (last != items.end()) std::nth_element(first, last, items.end(), less);
-      std::sort(first, last, less);
-    }
-    if (!visit(items[i])) return i + 1;
-  }
-  return items.size();
-}
-
 // Rounds to float32 and keeps an edited logit finite: only a ban removes a token.
 float finite_logit(double logit);
 
@@ -114,9 +87,6 @@ class Candidates {
   // Puts the n best first, in order; only keep_best() may follow if n < size().
   void sort_prefix(size_t n);
   void sort() { sort_prefix(size()); }
-  // Visits candidates best first until visit(candidate) is false; keeps those visited.
-  template <typename Visit>
-  void keep_prefix(Visit visit);
   // Keeps candidates i with keep(i), in their order; the best one if there is none.
   template <typename Keep>
   void keep_if(Keep keep);
@@ -125,15 +95,22 @@ class Candidates {
   void transform(NewLogit new_logit);
   // Weights in the order of list(), valid until the next call.
   Weights softmax();
-  // Every candidate i with key(i), in the order of list(); valid until the next call.
-  template <typename Key>
-  std::span<Ranked> rank(Key key);
+  // Ranks candidate i by key(i) >= 0, the least first and best first among equals, and keeps the
+  // shortest prefix whose cumulated softmax weight reaches what reached(weight) wants.
+  template <typename Key, typename Reached>
+  void keep_least(const Weights& softmax, Key key, Reached reached);
 
  private:
   std::span<const float> logits() const { return copied_ ? std::span<const float>(copy_) : raw_; }
   std::span<float> writable_logits();
   bool any_unnoted() const;
   void restore_order();
+  template <typename Reached>
+  void cut_boundary(const Weights& softmax, double cumulated, Reached reached);
+
+  static constexpr size_t kBuckets = 1024;
+  static constexpr double kBucketsPerUnit = 32;  // keys are in nats; 32 nats down, p is below 1e-13
+  static constexpr double kDropped = -1;         // in place of a weight
 
   std::span<const float> raw_;
   std::vector<float> copy_;
@@ -142,7 +119,8 @@ class Candidates {
   bool sorted_ = false;
   std::vector<Candidate> list_;
   std::vector<double> weights_;
-  std::vector<Ranked> ranking_;
+  std::vector<double> bucket_weights_;
+  std::vector<Ranked> boundary_;
   TokenTable noted_;
 };
 
@@ -175,13 +153,6 @@ void Candidates::keep_if(Keep keep) {
   list_.resize(kept);
 }
 
-template <typename Visit>
-void Candidates::keep_prefix(Visit visit) {
-  const size_t visited = sorted_ ? visit_sorted(list(), visit) : visit_in_order(list(), better, visit);
-  list_.resize(visited);
-  sorted_ = true;
-}
-
 template <typename NewLogit>
 void Candidates::transform(NewLogit new_logit) {
   const std::span<Candidate> all = list();
@@ -189,11 +160,43 @@ void Candidates::transform(NewLogit new_logit) {
   restore_order();
 }
 
-template <typename Key>
-std::span<Ranked> Candidates::rank(Key key) {
-  ranking_.clear();
-  for (size_t i = 0; i < size(); ++i) ranking_.push_back({i, key(i)});
-  return ranking_;
+// Sorting a vocabulary to keep some hundred tokens would cost more than the model's own work on a
+// small model. Weights are summed by bucket of the key instead, and only the bucket in which the sum
+// is reached is sorted. Equal keys share a bucket.
+template <typename Key, typename Reached>
+void Candidates::keep_least(const Weights& softmax, Key key, Reached reached) {
+  const auto bucket_of = [&](size_t i) {
+    return static_cast<size_t>(std::min(key(i) * kBucketsPerUnit, static_cast<double>(kBuckets - 1)));
+  };
+  bucket_weights_.assign(kBuckets, 0);
+  for (size_t i = 0; i < list_.size(); ++i) bucket_weights_[bucket_of(i)] += softmax.weights[i];
+  double before = 0;  // the weight of the buckets that stay whole
+  size_t boundary = 0;
+  while (boundary + 1 < kBuckets && !reached(before + bucket_weights_[boundary])) {
+    before += bucket_weights_[boundary++];
+  }
+  boundary_.clear();
+  for (size_t i = 0; i < list_.size(); ++i) {
+    const size_t bucket = bucket_of(i);
+    if (bucket == boundary) boundary_.push_back({i, key(i)});
+    if (bucket > boundary) softmax.weights[i] = kDropped;
+  }
+  cut_boundary(softmax, before, reached);
+  keep_if([&](size_t i) { return softmax.weights[i] != kDropped; });
+}
+
+// Drops what the boundary bucket holds beyond the place where the sum is reached.
+template <typename Reached>
+void Candidates::cut_boundary(const Weights& softmax, double cumulated, Reached reached) {
+  std::sort(boundary_.begin(), boundary_.end(), [&](const Ranked& a, const Ranked& b) {
+    return a.key < b.key || (a.key == b.key && better(list_[a.index], list_[b.index]));
+  });
+  for (const Ranked& ranked : boundary_) {
+    double& weight = softmax.weights[ranked.index];
+    const bool beyond = reached(cumulated);
+    cumulated += weight;
+    if (beyond) weight = kDropped;
+  }
 }
 
 }  // namespace tropilla

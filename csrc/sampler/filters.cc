@@ -33,33 +33,24 @@ void apply_top_k(Candidates& candidates, const Moment& moment) {
 }
 
 void apply_typical(Candidates& candidates, const Moment& moment) {
-  const std::span<const Candidate> all = candidates.list();
   const Weights softmax = candidates.softmax();
   const double expected = entropy(softmax);
-  const std::span<Ranked> ranking = candidates.rank([&](size_t i) {
-    return std::abs(-std::log(softmax.weights[i] / softmax.total) - expected);
-  });
-  const auto more_typical = [&](const Ranked& a, const Ranked& b) {
-    return a.key < b.key || (a.key == b.key && better(all[a.index], all[b.index]));
-  };
+  const double log_total = std::log(softmax.total);
+  const std::span<const Candidate> all = candidates.list();
+  const double max = candidates.max_logit();
   const double goal = moment.params.typical_p * softmax.total;
-  double cumulated = 0;
-  const size_t kept = visit_in_order(ranking, more_typical, [&](const Ranked& ranked) {
-    cumulated += softmax.weights[ranked.index];
-    return cumulated <= goal;
-  });
-  for (const Ranked& dropped : ranking.subspan(kept)) softmax.weights[dropped.index] = -1;
-  candidates.keep_if([&](size_t i) { return softmax.weights[i] >= 0; });
+  candidates.keep_least(
+      softmax, [=](size_t i) { return std::abs(log_total - (all[i].logit - max) - expected); },
+      [=](double weight) { return weight > goal; });
 }
 
 void apply_top_p(Candidates& candidates, const Moment& moment) {
-  const double goal = moment.params.top_p * candidates.softmax().total;
+  const Weights softmax = candidates.softmax();
+  const std::span<const Candidate> all = candidates.list();
   const double max = candidates.max_logit();
-  double cumulated = 0;
-  candidates.keep_prefix([&](const Candidate& c) {
-    cumulated += std::exp(c.logit - max);
-    return cumulated < goal;
-  });
+  const double goal = moment.params.top_p * softmax.total;
+  candidates.keep_least(
+      softmax, [=](size_t i) { return max - all[i].logit; }, [=](double weight) { return weight >= goal; });
 }
 
 void apply_min_p(Candidates& candidates, const Moment& moment) {

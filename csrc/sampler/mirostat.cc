@@ -39,7 +39,8 @@ void cut_to_zipf(Candidates& candidates, const SamplerParams& params, double mu,
 
 void cut_surprising(Candidates& candidates, double mu) {
   const Weights softmax = candidates.softmax();
-  candidates.keep_if([&](size_t i) { return -std::log2(softmax.weights[i] / softmax.total) <= mu; });
+  const double least = softmax.total * std::exp2(-mu);
+  candidates.keep_if([&](size_t i) { return softmax.weights[i] >= least; });
 }
 
 }  // namespace
