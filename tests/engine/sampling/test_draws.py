@@ -135,5 +135,12 @@ def test_a_forced_token_leaves_mirostat_as_it_was() -> None:
     before = distribution(sampler, row)
     sampler.accept((sampler.sample(row).token + 1) % 30)
     assert distribution(sampler, row) == before
-    sampler.accept(sampler.sample(row).token)
-    assert distribution(sampler, row) != before
+    token = sampler.sample(row).token
+    sampler.accept(token)
+    after = distribution(sampler, row)
+    assert after != before
+    sampler.accept(token)  # not drawn again
+    assert distribution(sampler, row) == after
+    sampler.rewind(2)
+    sampler.accept(token)  # nor after the rewind
+    assert distribution(sampler, row) == before

@@ -111,6 +111,15 @@ def test_each_rule_by_hand() -> None:
     assert survivors(xtc_probability=1.0, xtc_threshold=0.2) == [1, 2, 3]
 
 
+def test_a_limit_met_exactly() -> None:
+    """Four tokens of p = 1/4: two reach one half, three exceed it."""
+    flat = np.zeros(4, np.float32)
+    assert sorted(distribution(make_sampler(4, top_p=0.5), flat)) == [0, 1]
+    assert sorted(distribution(make_sampler(4, typical_p=0.5), flat)) == [0, 1, 2]
+    assert len(distribution(make_sampler(4, epsilon_cutoff=0.25), flat)) == 4
+    assert sorted(distribution(make_sampler(4, xtc_probability=1.0, xtc_threshold=0.25), flat)) == [3]
+
+
 def test_top_n_sigma_leaves_masked_tokens_out_of_the_deviation() -> None:
     """The trap of the specification: masked logits counted as zeros widen the deviation."""
     logits = np.array([-5, -6, -7, -8], np.float32)

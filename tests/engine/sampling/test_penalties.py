@@ -181,6 +181,27 @@ def test_dry_by_hand() -> None:
     assert logit_changes(prompt, dry_multiplier=1.0, dry_base=2.0, dry_breakers=[[3]]) == [0] * 5
 
 
+def test_dry_finds_the_longest_match_in_every_sequence_of_two_tokens() -> None:
+    """All 2046 sequences of up to ten tokens: matches inside matches and over their ends."""
+    flat = np.zeros(3, np.float32)
+    for length in range(1, 11):
+        for bits in range(2**length):
+            tokens = [bits >> i & 1 for i in range(length)]
+            sampler = make_sampler(3, tokens, dry_multiplier=1.0, dry_base=1.25, dry_allowed_length=1)
+            p = distribution(sampler, flat)
+            for token in (0, 1):
+                n = reference.dry_match(tokens, [], token)
+                expected = 1.25 ** (n - 1) if n else 0.0
+                assert np.log(p[2] / p[token]) == pytest.approx(expected, abs=1e-6), (tokens, token)
+
+
+def test_the_dry_exponent_stops_at_the_largest_float() -> None:
+    """1e-10 * 2 ** 127 is 1.7e28: less than the lead of 1e30, which 2 ** 198 would outweigh."""
+    logits = np.array([0, -1e30], np.float32)
+    sampler = make_sampler(2, [0] * 200, dry_multiplier=1e-10, dry_base=2.0, dry_range=-1)
+    assert distribution(sampler, logits) == {0: 1.0, 1: 0.0}
+
+
 def test_dry_stays_finite_after_a_long_repetition() -> None:
     """2 ** 198 would ban the token with -inf; the exponent stops at float32's largest."""
     logits = np.zeros(V, np.float32)
