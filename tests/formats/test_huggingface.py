@@ -248,7 +248,15 @@ def test_tokenizer_files_and_roles(tmp_path: Path) -> None:
         assert (source.roles.bos_id, source.roles.eos_id, source.roles.end_ids) == (3, 7, (2, 5))
         assert source.roles.add_bos is False
         assert model.chat_template == "D"
-    (tmp_path / "tokenizer.json").write_text("{}")
+    # The model file is what LLaMA was trained with; it wins over a tokenizer.json made from it.
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"id": 9, "content": "<new>"}]}')
+    with open_checkpoint(tmp_path) as model:
+        assert isinstance(model.tokenizer, SentencePieceModel)
+    (tmp_path / "tokenizer_config.json").unlink()
+    with open_checkpoint(tmp_path) as model:
+        assert isinstance(model.tokenizer, SentencePieceModel)
+        assert dict(model.tokenizer.added_tokens) == {"<new>": 9}
+    (tmp_path / "tokenizer.model").unlink()
     (tmp_path / "chat_template.jinja").write_text("J")
     with open_checkpoint(tmp_path) as model:
         assert isinstance(model.tokenizer, TokenizersJson)

@@ -24,16 +24,18 @@ MAX_TEMPLATE_BYTES = 1 << 20
 def folder_tokenizer(folder: Path) -> TokenizerSource | None:
     """Return where the folder's tokenizer lies, None if it has none.
 
-    `tokenizer.json` comes first: it is complete, while a `tokenizer.model` needs files beside it.
+    A SentencePiece model comes first: it is what the model was trained with, and the tokenizer.json
+    that some versions of transformers make of it treats leading spaces differently.
     """
     settings = read_json_object_if_any(folder / "tokenizer_config.json")
     roles = _roles(folder, settings)
-    if (folder / "tokenizer.json").is_file():
-        return TokenizersJson(path=folder / "tokenizer.json", roles=roles)
     model = folder / "tokenizer.model"
+    is_sentencepiece = model.is_file() and not _holds_ranks(model)
+    if (folder / "tokenizer.json").is_file() and not is_sentencepiece:
+        return TokenizersJson(path=folder / "tokenizer.json", roles=roles)
     if not model.is_file():
         return None
-    if _holds_ranks(model):
+    if not is_sentencepiece:
         return TiktokenRanks(path=model, roles=roles)
     added = {text: i for text, i in _added_tokens(folder, settings).items() if text not in _BUILT_IN}
     return SentencePieceModel(path=model, added_tokens=added, roles=roles)
@@ -106,4 +108,9 @@ def _added_tokens(folder: Path, settings: Mapping[str, object]) -> dict[str, int
     listed = settings.get("added_tokens_decoder")
     if isinstance(listed, Mapping):
         ids |= {_token_text(token): int(i) for i, token in listed.items() if i.isascii() and i.isdigit()}
+    elif not ids:
+        entries = read_json_object_if_any(folder / "tokenizer.json").get("added_tokens")
+        for token in entries if isinstance(entries, list) else []:
+            if isinstance(token, Mapping):
+                ids |= {_token_text(token): i for i in _ids(token.get("id"))}
     return ids
