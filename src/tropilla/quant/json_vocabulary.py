@@ -55,7 +55,7 @@ def _entries(content: Json, scores: Mapping[str, float]) -> Iterator[ScoredPiece
     """Yield an entry for each id; single characters score below all merges, as SentencePiece has it."""
     texts = {token_id: text for text, token_id in content["model"]["vocab"].items()}
     added = {token["id"]: token for token in content.get("added_tokens") or []}
-    unknown = content["model"].get("unk_token")
+    unknown = content["model"].get("unk_token") or "<unk>"  # files with bytes to fall back on may not say
     lowest = -float(len(scores))
     for token_id in range(max([*texts, *added]) + 1):
         text = added[token_id]["content"] if token_id in added else texts.get(token_id)
@@ -86,7 +86,8 @@ def _split_name(source: TokenizersJson, content: Json) -> str:
     steps = {inner.get("type"): inner for inner in step.get("pretokenizers", [step])}
     pattern = steps.get("Split", {}).get("pattern", {}).get("Regex")
     digits = bool(steps.get("Digits", {}).get("individual_digits"))
+    known = "ByteLevel" in steps and set(steps) <= {"ByteLevel", "Split", "Digits"}
     for name, split in SPLITS.items():
-        if "ByteLevel" in steps and (split.pattern, split.single_digits) == (pattern, digits):
+        if known and (split.pattern, split.single_digits) == (pattern, digits):
             return name
     raise UnsupportedError(f"{source.path}: GGUF has no name that Tropilla knows for how it splits words")

@@ -109,6 +109,23 @@ def load(source: GGUFVocabulary) -> Loaded:
     return Loaded(vocabulary, fill_roles(source.roles, split))
 
 
+def tokenizer_json(source: GGUFVocabulary) -> str:
+    """Return the vocabulary as a Hugging Face `tokenizer.json`, its special tokens and BOS rule included."""
+    from tokenizers import AddedToken, decoders
+    from tokenizers.processors import TemplateProcessing
+
+    split, entries = _split_of(source), _entries(source)
+    library = _build_library(split, entries._replace(ids=entries.ids | dict(entries.specials)))
+    library.add_special_tokens([AddedToken(text, normalized=False) for text in entries.specials])
+    library.decoder = decoders.ByteLevel()
+    roles = fill_roles(source.roles, split)
+    if roles.add_bos and roles.bos_id is not None:
+        bos = next(text for text, token_id in entries.specials.items() if token_id == roles.bos_id)
+        library.post_processor = TemplateProcessing(single=[bos, "$A"], special_tokens=[(bos, roles.bos_id)])
+    text: str = library.to_str()
+    return text
+
+
 def fill_roles(roles: TokenRoles, split: Split) -> TokenRoles:
     """Give the family's own answer where the file does not say whether BOS is added."""
     return replace(roles, add_bos=split.add_bos if roles.add_bos is None else roles.add_bos)
