@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tropilla.errors import FormatError
+from tropilla.formats.gguf import GGUFFile
+from tropilla.formats.gguf_writer import GGUFWriter
 from tropilla.formats.tokenizer_source import gguf_vocabulary
 
 PATH = Path("model.gguf")
@@ -49,6 +51,23 @@ def test_a_bad_key_is_named(key: str, value: object, named: str) -> None:
     with pytest.raises(FormatError, match=named) as error:
         gguf_vocabulary(PATH, {**METADATA, f"tokenizer.ggml.{key}": value})
     assert f"tokenizer.ggml.{key}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "items", "named"),
+    [
+        ("tokens", [1, 2, 3, 4], "an array of STRING"),
+        ("scores", ["0", "0", "0", "-1"], "an array of FLOAT32"),
+        ("token_type", [2.0, 3.0, 3.0, 1.0], "an array of INT32"),
+        ("merges", [True], "an array of STRING"),
+    ],
+)
+def test_an_array_of_other_items_is_named(tmp_path: Path, key: str, items: list[object], named: str) -> None:
+    path = tmp_path / "m.gguf"
+    with GGUFWriter(path, {**METADATA, f"tokenizer.ggml.{key}": items}, []):
+        pass
+    with GGUFFile(path) as file, pytest.raises(FormatError, match=f"tokenizer.ggml.{key} .* {named}"):
+        gguf_vocabulary(path, file.metadata)
 
 
 def test_missing_tokens_are_an_error() -> None:

@@ -179,6 +179,7 @@ def test_an_unknown_model_is_refused_by_name() -> None:
         (replace(SENTENCEPIECE, scores=None), "scores"),
         (replace(SENTENCEPIECE, token_types=[3, 3, 3, *[6] * 256, 1, 1, 1, 4]), "unknown token"),
         (replace(SENTENCEPIECE, token_types=[2, 3, 6, *[6] * 256, 1, 1, 1, 4]), "expected a byte"),
+        (replace(SENTENCEPIECE, token_types=[2, 3, 3, *[6] * 256, 1, 1, 1, -4]), "token 262 is of type -4"),
         (replace(SENTENCEPIECE, pieces=[*SENTENCEPIECE.pieces[:-1], "a"]), "sentencepiece refuses"),
     ],
 )

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tropilla.errors import FormatError
+from tropilla.formats.gguf_values import GGUFArray, ValueKind
 
 GGUF_PREFIX = "tokenizer.ggml."
+
+# What each array may hold, the usual kind first.
+_ITEM_KINDS = {
+    "tokens": (ValueKind.STRING,),
+    "merges": (ValueKind.STRING,),
+    "scores": (ValueKind.FLOAT32,),
+    "token_type": (ValueKind.INT32, ValueKind.UINT32, ValueKind.INT8, ValueKind.UINT8),
+}
 
 
 class TokenKind(IntEnum):
@@ -158,12 +167,14 @@ class _Keys:
         return value if 0 <= value < vocab_size else None
 
     def sequence(self, name: str, length: int | None = None) -> Sequence[Any] | None:
-        """Return an array; Any, because its element type is checked where an element is used."""
+        """Return an array of the items that its name calls for; Any, because those differ."""
         value = self._metadata.get(GGUF_PREFIX + name)
         if value is None:
             return None
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return self._refuse(name, value, "an array")
+        if isinstance(value, GGUFArray) and value.kind not in _ITEM_KINDS[name]:
+            return self._refuse(name, value, f"an array of {_ITEM_KINDS[name][0].name}")
         if length is not None and len(value) != length:
             return self._refuse(name, f"{len(value)} entries", f"{length}, one for each token")
         return value

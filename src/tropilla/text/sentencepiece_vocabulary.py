@@ -143,6 +143,8 @@ def _with_one_unknown(source: GGUFVocabulary) -> Iterator[ScoredPiece]:
             kind = TokenKind.CONTROL
         elif kind == TokenKind.BYTE and not _BYTE_PIECE.fullmatch(text):
             raise FormatError(source.path, f"token {token_id} is {text!r}, expected a byte such as '<0x0A>'")
+        elif not 0 <= kind <= max(TokenKind):  # 0 is llama.cpp's word for a type that nobody said
+            raise FormatError(source.path, f"token {token_id} is of type {kind}, expected one of 1 to 6")
         yield ScoredPiece(text if kind == TokenKind.CONTROL else text.replace(" ", META_SPACE), score, kind)
 
 
