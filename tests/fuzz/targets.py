@@ -6,12 +6,17 @@ import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
+from tropilla._native import SamplerParams
+from tropilla.engine.engine import Engine
+from tropilla.engine.engine_options import EngineOptions
+from tropilla.engine.sequence import TokenSampling
 from tropilla.errors import TropillaError, UnsupportedError
 from tropilla.formats.checkpoint import open_checkpoint
 from tropilla.formats.gguf import GGUFFile
 from tropilla.formats.gguf_values import GGUFArray
 from tropilla.formats.safetensors import SafetensorsFile
-from tropilla.model.weights import load_weights
+from tropilla.model.weights import ModelWeights, load_weights
+from tropilla.text.template import ChatTemplate
 from tropilla.text.tokenizer import load_tokenizer
 
 # The readers' own objects and buffers, whatever the file holds.
@@ -60,9 +65,18 @@ def load_model(path: Path) -> None:
             ids = tokenizer.encode("the ñandú 🦙\n")
             assert all(0 <= token_id < tokenizer.vocab_size for token_id in ids)
             tokenizer.decode(ids)
-        weights = load_weights(checkpoint)
-        for name in weights.tensors:
-            weights.tensors[name].release()
+        if checkpoint.chat_template is not None:
+            ChatTemplate(checkpoint.chat_template, "<s>", "</s>").render([{"role": "user", "content": "Hi"}])
+        _answer(load_weights(checkpoint))
+
+
+def _answer(weights: ModelWeights) -> None:
+    """Read a prompt in one step and draw two tokens."""
+    params = SamplerParams()
+    with Engine(weights, EngineOptions(threads=2, max_batch=2, prefill_chunk=4)) as engine:
+        sequence = engine.submit([1, 2, 3, 1, 2], TokenSampling(params=params, max_tokens=2))
+        for event in engine.stream(sequence):
+            assert event.token_id is None or 0 <= event.token_id < weights.config.vocab_size
 
 
 def open_as_a_user_would(folder: Path, entry: str) -> None:
