@@ -187,7 +187,7 @@ def test_closing_the_stream_cancels(make: Make) -> None:
     sequence = engine.submit(PROMPT, sampling())
     events = engine.stream(sequence)
     next(events)
-    events.close()  # type: ignore[attr-defined]  # a generator, promised as an iterator only
+    events.close()
     assert sequence.finish_reason == "cancelled"
     assert not engine.has_work
 

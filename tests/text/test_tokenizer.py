@@ -174,7 +174,7 @@ def test_an_unknown_model_is_refused_by_name() -> None:
     [
         (replace(BYTE_LEVEL, merges=None), "merges"),
         (replace(BYTE_LEVEL, merges=["ab"]), "merge 0"),
-        (replace(BYTE_LEVEL, merges=["a c"]), "does not fit together"),
+        (replace(BYTE_LEVEL, merges=["a c"]), "merge 0 joins 'a' and 'c'"),
         (replace(BYTE_LEVEL, pieces=[b"\xff", *BYTE_LEVEL.pieces[1:]]), "UTF-8"),
         (replace(SENTENCEPIECE, scores=None), "scores"),
         (replace(SENTENCEPIECE, token_types=[3, 3, 3, *[6] * 256, 1, 1, 1, 4]), "unknown token"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Literal
 
@@ -104,7 +104,7 @@ class Engine:
         """Return whether any sequence is waiting or running."""
         return bool(self._live_core.live)
 
-    def stream(self, sequence: LiveSequence) -> Iterator[TokenEvent]:
+    def stream(self, sequence: LiveSequence) -> Generator[TokenEvent, None, None]:
         """Yield a sequence's events until it ends; closing the iterator early cancels it.
 
         Steps that this runs serve the other sequences too. Raises the sequence's error if it has one.
@@ -219,7 +219,7 @@ class Engine:
         for _ in self.stream(self._enqueue(sequence)):
             pass
 
-    def _stream(self, sequence: LiveSequence) -> Iterator[TokenEvent]:
+    def _stream(self, sequence: LiveSequence) -> Generator[TokenEvent, None, None]:
         try:
             # The reader may rewind at any event, even the last; only then is the end known.
             while sequence.events or sequence.finish_reason is None:

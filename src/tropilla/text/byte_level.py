@@ -184,6 +184,7 @@ def _entries(source: GGUFVocabulary) -> Entries:
     for text in specials:
         del ids[text]
     merges = [_merge(source.path, number, line) for number, line in enumerate(source.merges)]
+    _check_merges(source.path, merges, ids)
     return Entries(ids, merges, specials, literal, len(source.pieces))
 
 
@@ -208,6 +209,15 @@ def _merge(path: Path, number: int, line: str | bytes) -> tuple[str, str]:
     if not (left and space and right):
         raise FormatError(path, f"merge {number} is {line!r}, expected two pieces with a space between")
     return left, right
+
+
+def _check_merges(path: Path, merges: list[tuple[str, str]], ids: Mapping[str, int]) -> None:
+    """Refuse a merge of or into what is no token: the library would abort with a panic, not an error."""
+    for number, (left, right) in enumerate(merges):
+        if left + right not in ids or left not in ids or right not in ids:
+            raise FormatError(
+                path, f"merge {number} joins {left!r} and {right!r}, not all of which are tokens"
+            )
 
 
 def _text(path: Path, piece: str | bytes) -> str:

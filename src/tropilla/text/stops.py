@@ -78,6 +78,11 @@ class BannedStringMatcher:
         n_safe = _first_prefix(self._folded_text(), self._banned) - len(self._shown_end)
         return BannedEmission(self._release(self._pieces_before(n_safe)), n_rewind)
 
+    @property
+    def n_held(self) -> int:
+        """Return how many of the last pieces are held back."""
+        return len(self._pieces)
+
     def flush(self) -> str:
         """Return what was held back, once no more text will come."""
         return self._release(len(self._pieces))
