@@ -9,9 +9,12 @@
 
 namespace tropilla {
 
-// Throws std::bad_alloc. Advises huge pages where the system has them.
+// Throws std::bad_alloc.
 void* allocate_pages(size_t size_bytes);
 void free_pages(void* pages, size_t size_bytes) noexcept;
+// Asks for huge pages where the system has them; for what is filled to the end, as a huge page is
+// resident whole.
+void advise_huge_pages(void* pages, size_t size_bytes) noexcept;
 
 template <class T>
 class PageArray {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from tests.engine.models import (
     CONFIG,
+    Array,
     Model,
     distance,
     expected_logits,
@@ -52,46 +53,58 @@ SWITCHES: dict[str, dict[str, Any]] = {
 MISTAKE = 0.1
 
 
-def assert_conforms(model: Model, tokens: list[int], isa: str | None = None, chunk: int = 256) -> None:
+class Case(NamedTuple):
+    """A model, tokens for it, the reference's logits and how far off the engine's may be."""
+
+    model: Model
+    tokens: list[int]
+    expected: Array
+    bound: float
+
+
+def case_of(model: Model, tokens: list[int]) -> Case:
     expected = expected_logits(model, tokens)
     bound = rounding_bound(model, tokens, expected)
     assert bound < MISTAKE * expected.std(), "the bound would hide a mistake"
-    got = read_in_chunks(make_executor(model, isa=isa), sequence_of(tokens), chunk)
-    assert distance(got, expected) <= bound
+    return Case(model, tokens, expected, bound)
+
+
+def assert_conforms(case: Case, isa: str | None = None) -> None:
+    got = read_in_chunks(make_executor(case.model, isa=isa), sequence_of(case.tokens), 256)
+    assert distance(got, case.expected) <= case.bound
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_config_switches(switch: str) -> None:
-    assert_conforms(random_model(dataclasses.replace(CONFIG, **SWITCHES[switch])), TOKENS)
+    assert_conforms(case_of(random_model(dataclasses.replace(CONFIG, **SWITCHES[switch])), TOKENS))
 
 
-@pytest.mark.parametrize("isa", _native.isa_names())
 @pytest.mark.parametrize("type_name", TYPES)
-def test_weight_types(type_name: str, isa: str) -> None:
+def test_weight_types(type_name: str) -> None:
     config = dataclasses.replace(CONFIG, dim=256, head_dim=64, ffn_dim=512)
-    assert_conforms(random_model(config, type_name), TOKENS[:20], isa)
+    case = case_of(random_model(config, type_name), TOKENS[:20])
+    for isa in _native.isa_names():
+        assert_conforms(case, isa)
 
 
 def test_types_that_share_an_input() -> None:
     """q, k and v of one file may have three types, one of them not quantizing its input."""
     types = {"attn_q": "Q4_K", "attn_k": "F16", "attn_v": "Q6_K", "ffn_up": "Q8_0", "ffn_down": "F32"}
     config = dataclasses.replace(CONFIG, dim=256, head_dim=64, ffn_dim=256)
-    model = random_model(config, "Q5_1", others=types)
-    assert_conforms(model, TOKENS[:20])
+    assert_conforms(case_of(random_model(config, "Q5_1", others=types), TOKENS[:20]))
 
 
-@pytest.mark.parametrize("isa", _native.isa_names())
-def test_long_context(isa: str) -> None:
+def test_long_context() -> None:
     """Over 1024 keys: several spans of the cache, computed apart and merged where threads are idle."""
     config = dataclasses.replace(CONFIG, n_layers=1)
     tokens = [int(i) for i in np.random.default_rng(3).integers(0, CONFIG.vocab_size, 1100)]
-    assert_conforms(random_model(config), tokens, isa)
+    case = case_of(random_model(config), tokens)
+    for isa in _native.isa_names():
+        assert_conforms(case, isa)
 
 
 def test_sequences_do_not_see_each_other() -> None:
-    model = random_model()
-    a, b = TOKENS[:40], TOKENS[40:]
-    together = read(make_executor(model), [(sequence_of(a), 40), (sequence_of(b, 8), 30)])
-    for tokens, got in zip((a, b), together, strict=True):
-        expected = expected_logits(model, tokens)
-        assert distance(got, expected) <= rounding_bound(model, tokens, expected)
+    cases = [case_of(random_model(), tokens) for tokens in (TOKENS[:40], TOKENS[40:])]
+    parts = [(sequence_of(TOKENS[:40]), 40), (sequence_of(TOKENS[40:], 8), 30)]
+    for case, got in zip(cases, read(make_executor(cases[0].model), parts), strict=True):
+        assert distance(got, case.expected) <= case.bound

@@ -52,8 +52,7 @@ class CPUExecutor:
                 n_threads=n_threads,
                 isa=isa or "",
             )
-            for name in self._model.missing_tensors():
-                _load(self._model, weights.tensors[name])
+            _load_all(self._model, weights)
         except MemoryError:
             needed = kv_bytes + sum(tensor.size_bytes for tensor in weights.tensors.values())
             raise CapacityError(
@@ -142,6 +141,15 @@ def native_shape(weights: ModelWeights) -> _native.LlamaShape:
     shape.inv_freq = table.inv_freq
     shape.attention_factor = table.attention_factor
     return shape
+
+
+def _load_all(model: _native.Llama, weights: ModelWeights) -> None:
+    names = model.missing_tensors()
+    for name in names:
+        _load(model, weights.tensors[name])
+    # Systems map some pages around each that is read, also of tensors given back before.
+    for name in names:
+        weights.tensors[name].release()
 
 
 def _load(model: _native.Llama, tensor: StoredTensor) -> None:
