@@ -12,7 +12,7 @@ import pytest
 
 from tests.hub.fake_hub import COMMIT, FakeHub, served
 from tropilla.errors import CapacityError, PullError, RequestError, TropillaError
-from tropilla.hub.http import MAX_REDIRECTS, Patience
+from tropilla.hub.http import MAX_REDIRECTS, Patience, redirect_target
 from tropilla.hub.huggingface import choose_files, fetch_files, read_repository
 
 BIG = random.Random(7).randbytes((3 << 20) + 123)  # three chunks and a part of a fourth
@@ -110,6 +110,17 @@ def test_a_file_that_changed_meanwhile_starts_again(hub: FakeHub, folder: Path) 
     assert (folder / "model.gguf").read_bytes() == BIG[::-1]
 
 
+def test_a_change_is_noticed_even_without_a_checksum(hub: FakeHub, folder: Path) -> None:
+    """The ETag of the first half guards the second: If-Range turns a changed file into a whole one."""
+    hub.raw_listing = b'{"sha": "%s", "siblings": [{"rfilename": "model.gguf"}]}' % COMMIT.encode()
+    hub.cuts = [1_000_000, 0, 0, 0]
+    failure(folder)
+    hub.cuts = []
+    hub.files["model.gguf"] = BIG[::-1]
+    fetch(folder)
+    assert (folder / "model.gguf").read_bytes() == BIG[::-1]
+
+
 def test_a_change_that_the_server_hides_is_caught_by_the_checksum(hub: FakeHub, folder: Path) -> None:
     """A mirror that sends the same ETag for two versions joins halves of both: start once from nothing."""
     hub.etag = '"always the same"'
@@ -197,6 +208,33 @@ def test_a_redirect_away_from_the_web_is_refused(target: str, hub: FakeHub, fold
     hub.repo = "herd/llama"
     message = failure(folder)
     assert "not followed" in message or "in circles" in message
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "target"),
+    [
+        ("https://hub/a/b", "/c", "https://hub/c"),
+        ("https://hub/a/b", "c", "https://hub/a/c"),
+        ("https://hub/a", "https://cdn/c", "https://cdn/c"),
+        ("http://hub/a", "https://cdn/c", "https://cdn/c"),
+    ],
+)
+def test_a_redirect_leads_where_it_says(url: str, location: str, target: str) -> None:
+    assert redirect_target(url, location) == target
+
+
+@pytest.mark.parametrize("location", ["http://cdn/c", "ftp://cdn/c", "javascript:x", "", None])
+def test_a_redirect_never_leaves_encryption(location: str | None) -> None:
+    with pytest.raises(PullError, match="not followed"):
+        redirect_target("https://hub/a", location)
+
+
+def test_a_mirror_that_lists_no_sizes_still_serves(hub: FakeHub, folder: Path) -> None:
+    hub.cuts = [1_000_000]
+    hub.raw_listing = b'{"sha": "%s", "siblings": [{"rfilename": "model.gguf"}]}' % COMMIT.encode()
+    fetch(folder)
+    assert (folder / "model.gguf").read_bytes() == BIG
+    assert hub.ranges_asked() == [None, "bytes=1000000-"]
 
 
 def test_the_token_goes_to_the_hub_and_nowhere_else(

@@ -10,9 +10,8 @@ from tropilla.hub.model_size import MIXES, gets_more_bits, model_size
 SHAPES = {model.name: model.shape for model in catalogue().models}
 GIB = 1 << 30
 
-# (model, type) -> bytes. Llama-3-8B: llama.cpp's perplexity README, LLaMA-1-7B: its quantize help, both
-# printed with 3 digits; the rest are the exact sizes of published files.
-PUBLISHED = {
+# (model, type) -> bytes. Llama-3-8B: llama.cpp's perplexity README; LLaMA-1-7B: its quantize help.
+PRINTED = {
     ("llama-3-8b", "F16"): 14.97 * GIB,
     ("llama-3-8b", "Q8_0"): 7.96 * GIB,
     ("llama-3-8b", "Q6_K"): 6.14 * GIB,
@@ -28,6 +27,8 @@ PUBLISHED = {
     ("llama-7b", "Q5_K_M"): 4.45 * GIB,
     ("llama-7b", "Q6_K"): 5.15 * GIB,
     ("llama-7b", "Q8_0"): 6.70 * GIB,
+}
+FILES = {
     ("smollm2", "Q4_1"): 98_362_432,
     ("smollm2-360m", "Q4_K_M"): 270_590_880,
     ("qwen2.5-32b", "Q4_K_M"): 19_851_336_576,
@@ -38,11 +39,16 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize(("name", "mix"), PUBLISHED)
-def test_a_file_s_size_is_reckoned_within_three_percent(name: str, mix: str) -> None:
-    """Three percent: the quantizer also treats some layers of very large or narrow models specially."""
-    reckoned = model_size(SHAPES[name], mix, 0).file_bytes
-    assert reckoned == pytest.approx(PUBLISHED[name, mix], rel=0.03)
+@pytest.mark.parametrize(("name", "mix"), FILES)
+def test_a_published_file_s_size_is_reckoned_within_half_a_percent(name: str, mix: str) -> None:
+    """Half a percent: the tokenizer's bytes are a guess, and 2 % of the smallest file."""
+    assert model_size(SHAPES[name], mix, 0).file_bytes == pytest.approx(FILES[name, mix], rel=0.005)
+
+
+@pytest.mark.parametrize(("name", "mix"), PRINTED)
+def test_a_printed_size_is_reckoned_within_its_digits(name: str, mix: str) -> None:
+    """1.5 %: the tables print hundredths of a GiB, and were made by several versions of the quantizer."""
+    assert model_size(SHAPES[name], mix, 0).file_bytes == pytest.approx(PRINTED[name, mix], rel=0.015)
 
 
 def test_half_of_the_layers_get_more_bits() -> None:

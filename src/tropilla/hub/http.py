@@ -78,7 +78,7 @@ def open_url(url: str, *, headers: Mapping[str, str], token: str | None, timeout
                 body=answer, status=answer.status, headers=answer.headers, linked_etag=linked_etag
             )
         answer.close()
-        url = _redirected(url, answer.headers.get("Location"))
+        url = redirect_target(url, answer.headers.get("Location"))
     raise PullError(f"{home} redirects in circles (more than {MAX_REDIRECTS} times); try again later")
 
 
@@ -107,7 +107,8 @@ def _failure(status: int) -> NoAnswerError | RefusedError:
     return NoAnswerError(f"HTTP status {status}") if retry else RefusedError(status)
 
 
-def _redirected(url: str, location: str | None) -> str:
+def redirect_target(url: str, location: str | None) -> str:
+    """Return where a redirect leads; raise PullError for another protocol or a step down to plain HTTP."""
     target = urllib.parse.urljoin(url, location or "")
     old, new = urllib.parse.urlsplit(url).scheme, urllib.parse.urlsplit(target).scheme
     if not location or new not in ("http", "https") or (old, new) == ("https", "http"):
