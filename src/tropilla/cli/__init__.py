@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
     "Files": {
         "info": ("tropilla.cli.info", "what a model file is, and what it needs"),
         "convert": ("tropilla.cli.convert", "bring a model into another file format"),
+        "tokenize": ("tropilla.cli.tokenize", "the tokens of a text, as a model sees them"),
         "quantize": ("tropilla.cli.quantize", "store a model's weights in fewer bits"),
     },
     "Machine": {

@@ -66,6 +66,7 @@ class ByteLevelVocabulary:
     """A byte-level BPE model with added tokens, which are spelt as plain text."""
 
     space_prefix = False
+    space_after_special = False
 
     def __init__(self, split: Split, entries: Entries) -> None:
         self._library = _build_library(split, entries)
@@ -73,7 +74,7 @@ class ByteLevelVocabulary:
         self.specials = entries.specials
         self.vocab_size = entries.vocab_size
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, _at_start: bool = True, /) -> list[int]:
         """Return the ids of a text, special tokens in it taken as ordinary characters."""
         token_ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
         return token_ids

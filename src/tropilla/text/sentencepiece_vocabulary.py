@@ -41,8 +41,10 @@ class SentencePieceVocabulary:
         self.specials = {**specials, **added}
         self.vocab_size = max([processor.vocab_size() - 1, *self._added]) + 1
         self.space_prefix = "".join(processor.encode("a", out_type=str)).startswith(META_SPACE)
+        # LLaMA was trained on texts encoded one by one, so each stretch between special tokens gets one.
+        self.space_after_special = self.space_prefix
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, _at_start: bool = True, /) -> list[int]:
         """Return the ids of a text, special tokens in it taken as ordinary characters."""
         token_ids: list[int] = self._processor.encode(text)
         return token_ids

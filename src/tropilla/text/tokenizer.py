@@ -34,14 +34,21 @@ class Vocabulary(Protocol):
 
     @property
     def space_prefix(self) -> bool:
-        """Return whether encode puts a space before the text."""
+        """Return whether encode puts a space before a text."""
+
+    @property
+    def space_after_special(self) -> bool:
+        """Return whether it also does so before text that follows a special token."""
 
     @property
     def specials(self) -> Mapping[str, int]:
         """Return the special tokens, text to id: those that only count where they are asked for."""
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, special tokens in it taken as ordinary characters."""
+    def encode(self, text: str, at_start: bool, /) -> list[int]:
+        """Return the ids of a text, special tokens in it taken as ordinary characters.
+
+        at_start: nothing comes before the text, not even a special token.
+        """
 
     def piece(self, token_id: int) -> str:
         """Return the vocabulary entry as it is stored."""
@@ -94,11 +101,12 @@ class Tokenizer:
         _check_encodable(text)
         parts = self._special_tokens.split(text) if parse_special else [text] if text else []
         token_ids: list[int] = []
-        for part in parts:
+        for number, part in enumerate(parts):
             if isinstance(part, int):
                 token_ids.append(part)
             else:
-                token_ids += self._vocabulary.encode(part if guard is None else guard.remove(part))
+                plain = part if guard is None else guard.remove(part)
+                token_ids += self._vocabulary.encode(plain, number == 0)
         return self._with_ends(
             token_ids,
             add_bos=self._add_bos if add_bos is None else add_bos,
@@ -123,7 +131,7 @@ class Tokenizer:
         after: the ids before them; a text that goes on from a prompt keeps its leading space.
         """
         shown = self._shown_bytes if skip_special else self.decode_bytes
-        at_start = not after or after[-1] in self._special_ids
+        at_start = all(map(self.is_special, after)) or self._opens_fragment(after[-1])
         return StreamDecoder(shown, self._opens_fragment, at_start=self._vocabulary.space_prefix and at_start)
 
     def decode_bytes(self, token_id: int) -> bytes:
@@ -146,7 +154,7 @@ class Tokenizer:
         return b"" if token_id in self._special_ids else self.decode_bytes(token_id)
 
     def _opens_fragment(self, token_id: int) -> bool:
-        return self._vocabulary.space_prefix and token_id in self._special_ids
+        return self._vocabulary.space_after_special and token_id in self._special_ids
 
     def _check_id(self, token_id: int) -> None:
         if not 0 <= token_id < self.vocab_size:

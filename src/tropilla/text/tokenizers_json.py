@@ -32,9 +32,13 @@ class JsonVocabulary:
         spaced = library.encode("a b", add_special_tokens=False).tokens
         self._metaspace = any(META_SPACE in token for token in spaced)
         self.space_prefix = self._metaspace and spaced[0].startswith(META_SPACE)
+        self._first_only = _take_over_first_prefix(library)
+        self.space_after_special = self.space_prefix and not self._first_only
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, at_start: bool = True, /) -> list[int]:
         """Return the ids of a text, special tokens in it taken as ordinary characters."""
+        if self._first_only and at_start and not text.startswith((" ", META_SPACE)):
+            text = " " + text
         token_ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
         return token_ids
 
@@ -57,6 +61,21 @@ class JsonVocabulary:
         """Return the id that the file's own post-processor puts before every text, if any."""
         around_nothing: list[int] = self._library.encode("", add_special_tokens=True).ids
         return around_nothing[0] if around_nothing else None
+
+
+def _take_over_first_prefix(library: Library) -> bool:
+    """Return whether only the very first word gets a space, and if so leave that to the caller.
+
+    The library is given the text between special tokens piece by piece, so each would look like the first.
+    """
+    from tokenizers import pre_tokenizers
+
+    step = library.pre_tokenizer
+    if not isinstance(step, pre_tokenizers.Metaspace) or step.prepend_scheme != "first":
+        return False
+    step.prepend_scheme = "never"
+    library.pre_tokenizer = step
+    return True
 
 
 class Loaded(NamedTuple):
