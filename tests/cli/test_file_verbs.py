@@ -1,4 +1,4 @@
-"""The verbs info and quantize on files and folders."""
+"""The verbs info, convert and quantize on files and folders."""
 
 from __future__ import annotations
 
@@ -79,12 +79,30 @@ def test_quantize(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("", "")
 
 
+def test_convert(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, back = tmp_path / "hf", tmp_path / "back.gguf"
+    assert main(["convert", str(model), str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"wrote {folder} (")
+    assert "note: the source has no tokenizer" in captured.err
+    assert main(["convert", str(folder), str(back), "--type", "F16", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["info", str(back)]) == 0
+    assert "8 F16, 3 F32" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
         (["info", "./missing.gguf"], 1, "no such file or folder"),
         (["info", "MODEL", "--context", "0"], 2, "--context must be at least 1"),
         (["quantize", "MODEL", "out.gguf"], 2, "--type"),
+        (["convert", "MODEL", "out", "--to", "onnx"], 2, "invalid choice: 'onnx'"),
+        (["convert", "MODEL", "out.gguf", "--type", "Q4_0"], 1, "for Q4_0 use quantize"),
+        (["convert", "MODEL", "old.gguf"], 2, "exists already; use --force"),
+        (["convert", "MODEL", "none/out.gguf"], 2, "there is no such folder"),
+        (["convert", "MODEL", "out.bin"], 1, "llama2.c cannot run a model with rope_theta"),
+        (["convert", "./missing", "out.gguf"], 1, "no such file or folder"),
         (["quantize", "MODEL", "out.gguf", "--type", "Q4_K"], 1, "choose one of F32"),
         (["quantize", "MODEL", "out.gguf", "--type", "int4"], 2, "unknown type 'int4'"),
         (["quantize", "MODEL", "MODEL", "--type", "F16"], 2, "is the source itself"),
@@ -115,7 +133,7 @@ def test_mistakes_are_one_sentence(
     assert sorted(Path().iterdir()) == before
 
 
-@pytest.mark.parametrize("verb", ["info", "quantize"])
+@pytest.mark.parametrize("verb", ["info", "convert", "quantize"])
 def test_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert f"tropilla {verb}" in capsys.readouterr().out

@@ -201,7 +201,12 @@ def test_stories_through_every_format(real_data: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         np.frombuffer(new[-tables:], np.float32), np.frombuffer(old[-tables:], np.float32), atol=1e-4
     )  # float32 angles up to 512 radians in the original
-    assert (tmp_path / "last" / "tok512.bin").read_bytes() == source.with_name("tok512.bin").read_bytes()
+    vocabulary = tmp_path / "last" / "tok512.bin"
+    assert vocabulary.read_bytes() == source.with_name("tok512.bin").read_bytes()
+    vocabulary.write_bytes(b"of another model")
+    with pytest.raises(OptionError, match=r"tok512\.bin is taken"):
+        run(tmp_path / "m.gguf", tmp_path / "last" / "second.bin")
+    assert vocabulary.read_bytes() == b"of another model"
 
 
 def test_quantized_weights_become_exact_floats(tmp_path: Path) -> None:

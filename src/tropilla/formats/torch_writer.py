@@ -50,23 +50,18 @@ class TorchWriter:
         assert self._archive is not None, "write() belongs in the with block"
         key, planned = next(self._waiting, (0, None))
         view = memoryview(data).cast("B")
-        if (
-            planned is None
-            or planned.name != name
-            or view.nbytes != tensor_bytes(planned.type, planned.shape)
-        ):
-            raise ValueError(f"the next tensor is {planned}, not {name!r} of {view.nbytes} bytes")
+        if planned is None or planned.name != name:
+            raise ValueError(f"the next tensor is {planned and planned.name!r}, not {name!r}")
+        if view.nbytes != tensor_bytes(planned.type, planned.shape):
+            raise ValueError(f"tensor {name!r} of {planned.shape} does not take {view.nbytes} bytes")
         with self._archive.open(zipfile.ZipInfo(f"{_ROOT}data/{key}"), "w", force_zip64=True) as member:
             member.write(view)
 
     def __enter__(self) -> TorchWriter:
         file = self._files.enter_context(new_file(self._path))
         self._archive = self._files.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
-        for name, content in (
-            ("data.pkl", _index(self._tensors)),
-            ("byteorder", b"little"),
-            ("version", b"3\n"),
-        ):
+        members = {"data.pkl": _index(self._tensors), "byteorder": b"little", "version": b"3\n"}
+        for name, content in members.items():
             self._archive.writestr(zipfile.ZipInfo(_ROOT + name), content)
         return self
 
@@ -93,10 +88,8 @@ def _tensor(key: int, tensor: PlannedTensor) -> bytes:
     storage = b"(" + _text("storage") + b"ctorch\n" + _STORAGES[tensor.type] + b"\n"
     storage += _text(str(key)) + _text("cpu") + _number(prod(tensor.shape)) + b"tQ"
     empty_hooks = b"ccollections\nOrderedDict\n)R"
-    shape = _tuple(tensor.shape) + _tuple(strides)
-    return (
-        b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _number(0) + shape + b"\x89" + empty_hooks + b"tR"
-    )
+    arguments = storage + _number(0) + _tuple(tensor.shape) + _tuple(strides) + b"\x89" + empty_hooks
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR"
 
 
 def _tuple(numbers: Sequence[int]) -> bytes:

@@ -37,6 +37,7 @@ def write_llama2c(checkpoint: Checkpoint, destination: Path, wanted: TensorType 
     vocabulary = None
     if checkpoint.tokenizer is not None:
         vocabulary = _vocabulary_bytes(checkpoint.tokenizer, header["vocab_size"])
+        _check_vocabulary_place(destination, header["vocab_size"], vocabulary)
     outputs = list(_outputs(checkpoint, header))
     tied = checkpoint.hyperparameters["tied_embeddings"]
     signed = header | {"vocab_size": header["vocab_size"] if tied else -header["vocab_size"]}
@@ -46,9 +47,20 @@ def write_llama2c(checkpoint: Checkpoint, destination: Path, wanted: TensorType 
     if vocabulary is None:
         yield Notice(text="the source has no tokenizer, so the result has none")
     else:
-        with new_file(destination.with_name(f"tok{header['vocab_size']}.bin")) as file:
+        with new_file(_vocabulary_place(destination, header["vocab_size"])) as file:
             file.write(vocabulary)
     yield Saved(path=destination, size_bytes=destination.stat().st_size)
+
+
+def _vocabulary_place(destination: Path, vocab_size: int) -> Path:
+    return destination.with_name(f"tok{vocab_size}.bin")
+
+
+def _check_vocabulary_place(destination: Path, vocab_size: int, vocabulary: bytes) -> None:
+    """Refuse to replace another model's vocabulary, which carries the same name beside the result."""
+    place = _vocabulary_place(destination, vocab_size)
+    if place == destination or (place.exists() and place.read_bytes() != vocabulary):
+        raise OptionError(f"{place} is taken, but the vocabulary must lie there; choose another folder")
 
 
 class _Plain:

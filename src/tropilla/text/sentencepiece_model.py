@@ -76,9 +76,11 @@ def decode_model(data: bytes) -> DecodedModel:
 
 def _decode_piece(data: bytes) -> ScoredPiece:
     fields = dict(_fields(data))
-    (score,) = struct.unpack("<f", fields.get(_PIECE_SCORE, bytes(4)))
-    kind = fields.get(_PIECE_KIND, _varint(TokenKind.NORMAL))
-    return ScoredPiece(fields.get(_PIECE_TEXT, b"").decode(), score, kind[0])
+    score = fields.get(_PIECE_SCORE, bytes(4))
+    if len(score) != 4:
+        raise ValueError(f"a score takes 4 bytes, not {len(score)}")
+    kind, _ = _read_varint(fields.get(_PIECE_KIND, _varint(TokenKind.NORMAL)), 0)
+    return ScoredPiece(fields.get(_PIECE_TEXT, b"").decode(), struct.unpack("<f", score)[0], kind)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
