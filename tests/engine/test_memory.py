@@ -1,4 +1,4 @@
-"""Loading takes little more memory than the file: its pages leave as its tensors are packed."""
+"""Loading takes no more memory than the file: its pages leave as its tensors are packed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tropilla.model.config import LlamaConfig, tensor_shapes
 from tropilla.model.weights import ModelWeights
 from math import prod
 
-config = LlamaConfig(dim=1024, n_layers=12, n_heads=8, n_kv_heads=8, head_dim=128, ffn_dim=2048,
-                     vocab_size=8192, context_length=64)
+config = LlamaConfig(dim=1024, n_layers=4, n_heads=8, n_kv_heads=8, head_dim=128, ffn_dim=2048,
+                     vocab_size=32768, context_length=64)
 path, tensors, sizes, end = sys.argv[1], {}, {}, 0
 for name, shape in tensor_shapes(config).items():
     kind = TensorType.Q8_0 if len(shape) == 2 else TensorType.F32
@@ -35,16 +35,18 @@ for name, (kind, shape, start, size) in sizes.items():
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 executor = CPUExecutor(ModelWeights(config, tensors), max_tokens=8, max_batch=1, n_kv_blocks=2, n_threads=2)
 scale = 1 if sys.platform == "darwin" else 1024
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * scale, end,
-      max(size for *_, size in sizes.values()))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * scale, end)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages leave at once only on Linux")
 def test_peak_while_loading(tmp_path: Path) -> None:
-    """One copy of the weights, one tensor of the file, and 8 MB for pages partly used and threads."""
+    """One copy of the weights, one tensor of a layer (2.2 MB), and 8 MB for half-used pages and threads.
+
+    The embedding and the output matrix have 36 MB each: with either loaded late, there would be more.
+    """
     command = [sys.executable, "-c", LOAD, str(tmp_path / "weights")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rise, file_bytes, largest_bytes = map(int, printed.split())
+    rise, file_bytes = map(int, printed.split())
     assert file_bytes > 100e6
-    assert rise <= file_bytes + largest_bytes + 8e6
+    assert rise <= file_bytes + 11e6

@@ -144,7 +144,8 @@ def native_shape(weights: ModelWeights) -> _native.LlamaShape:
 
 
 def _load_all(model: _native.Llama, weights: ModelWeights) -> None:
-    names = model.missing_tensors()
+    # The largest first, while little is packed: a tensor and its copy are in memory at the same time.
+    names = sorted(model.missing_tensors(), key=lambda name: -weights.tensors[name].size_bytes)
     for name in names:
         _load(model, weights.tensors[name])
     # Systems map some pages around each that is read, also of tensors given back before.
