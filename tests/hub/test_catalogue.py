@@ -8,6 +8,7 @@ import typing
 import pytest
 
 from tropilla.hub.catalogue import (
+    OWN_TEMPLATE,
     CatalogueModel,
     Family,
     HuggingFaceSource,
@@ -17,6 +18,8 @@ from tropilla.hub.catalogue import (
     parse_catalogue,
 )
 from tropilla.hub.names import model_id
+from tropilla.model.config import LLAMA_SIZES
+from tropilla.text.prompt_formats import PROMPT_FORMATS
 
 MODELS = {model.name: model for model in catalogue().models}
 
@@ -91,6 +94,30 @@ def test_every_model_belongs_to_a_family_and_can_be_got_somehow() -> None:
         assert bool(model.source) != bool(model.get), model.name
         assert model.how_to_get
     assert {model.family for model in catalogue().models} == families
+
+
+def test_every_prompt_format_is_built_in_or_the_model_s_own() -> None:
+    known = catalogue()
+    used = {family.prompt_format for family in known.families} | {m.prompt_format for m in known.models}
+    assert used <= {*PROMPT_FORMATS, OWN_TEMPLATE}
+
+
+@pytest.mark.parametrize("size", LLAMA_SIZES)
+def test_llama_s_shapes_are_the_model_room_s(size: str) -> None:
+    """The two rooms cannot import each other; they must still agree."""
+    config = LLAMA_SIZES[size]
+    shape = MODELS[f"llama-{size.lower()}"].shape
+    for field in (
+        "dim",
+        "n_layers",
+        "n_heads",
+        "n_kv_heads",
+        "head_dim",
+        "ffn_dim",
+        "vocab_size",
+        "context_length",
+    ):
+        assert getattr(shape, field) == getattr(config, field), field
 
 
 @pytest.mark.parametrize("entry", [*catalogue().families, *catalogue().models], ids=lambda entry: entry.name)

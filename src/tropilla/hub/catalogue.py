@@ -12,10 +12,12 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+OWN_TEMPLATE = "own template"  # the prompt format of a model whose file brings it
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """A family of models as its makers published it."""
+    """A family of models as its makers published it; prompt_format is a built-in one or OWN_TEMPLATE."""
 
     name: str
     title: str
