@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tropilla.errors import FormatError, UnsupportedError
 from tropilla.formats.tokenizer_source import GGUFVocabulary, TokenKind, TokenRoles
+from tropilla.text.vocabulary_file import vocabulary_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
@@ -180,7 +181,7 @@ def _split_of(source: GGUFVocabulary) -> Split:
 def _entries(source: GGUFVocabulary) -> Entries:
     if source.merges is None:
         raise FormatError(source.path, "a byte-level BPE vocabulary needs tokenizer.ggml.merges")
-    ids = {_text(source.path, piece): token_id for token_id, piece in enumerate(source.pieces)}
+    ids = {vocabulary_text(source.path, piece): token_id for token_id, piece in enumerate(source.pieces)}
     specials, literal = _added_tokens(source, ids)
     for text in specials:
         del ids[text]
@@ -206,7 +207,7 @@ def _added_tokens(source: GGUFVocabulary, ids: dict[str, int]) -> tuple[dict[str
 
 
 def _merge(path: Path, number: int, line: str | bytes) -> tuple[str, str]:
-    left, space, right = _text(path, line).partition(" ")
+    left, space, right = vocabulary_text(path, line).partition(" ")
     if not (left and space and right):
         raise FormatError(path, f"merge {number} is {line!r}, expected two pieces with a space between")
     return left, right
@@ -219,13 +220,6 @@ def _check_merges(path: Path, merges: list[tuple[str, str]], ids: Mapping[str, i
             raise FormatError(
                 path, f"merge {number} joins {left!r} and {right!r}, not all of which are tokens"
             )
-
-
-def _text(path: Path, piece: str | bytes) -> str:
-    try:
-        return piece.decode() if isinstance(piece, bytes) else piece
-    except UnicodeDecodeError:
-        raise FormatError(path, f"the vocabulary holds {piece!r}, which is not valid UTF-8") from None
 
 
 def _build_library(split: Split, entries: Entries) -> Library:

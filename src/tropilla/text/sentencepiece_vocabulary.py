@@ -18,7 +18,7 @@ from tropilla.formats.tokenizer_source import (
 )
 from tropilla.text import llama2c
 from tropilla.text.sentencepiece_model import META_SPACE, ScoredPiece, encode_model
-from tropilla.text.vocabulary_file import read_vocabulary_file
+from tropilla.text.vocabulary_file import read_vocabulary_file, vocabulary_text
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -137,7 +137,7 @@ def _with_one_unknown(source: GGUFVocabulary) -> Iterator[ScoredPiece]:
     roles = {source.roles.bos_id, source.roles.eos_id, *source.roles.end_ids}
     rows = zip(source.pieces, source.scores, source.token_types, strict=True)
     for token_id, (piece, score, kind) in enumerate(rows):
-        text = _piece_text(source.path, token_id, piece)
+        text = vocabulary_text(source.path, piece)
         if kind == TokenKind.UNKNOWN:
             kind = TokenKind.UNUSED if unknown_seen else kind
             unknown_seen = True
@@ -148,10 +148,3 @@ def _with_one_unknown(source: GGUFVocabulary) -> Iterator[ScoredPiece]:
         elif not 0 <= kind <= max(TokenKind):  # 0 is llama.cpp's word for a type that nobody said
             raise FormatError(source.path, f"token {token_id} is of type {kind}, expected one of 1 to 6")
         yield ScoredPiece(text if kind == TokenKind.CONTROL else text.replace(" ", META_SPACE), score, kind)
-
-
-def _piece_text(path: Path, token_id: int, piece: str | bytes) -> str:
-    try:
-        return piece.decode() if isinstance(piece, bytes) else piece
-    except UnicodeDecodeError:
-        raise FormatError(path, f"token {token_id} is not valid UTF-8: {piece!r}") from None

@@ -1,4 +1,4 @@
-"""Read a vocabulary file whole."""
+"""Take a vocabulary's parts from a file that may be broken."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def read_vocabulary_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FormatError(path, f"cannot be read ({error.strerror})") from None
+
+
+def vocabulary_text(path: Path, entry: str | bytes) -> str:
+    """Return an entry of a vocabulary as text; raises FormatError if it is none."""
+    try:
+        return entry.decode() if isinstance(entry, bytes) else entry
+    except UnicodeDecodeError:
+        raise FormatError(path, f"the vocabulary holds {entry!r}, which is not valid UTF-8") from None
