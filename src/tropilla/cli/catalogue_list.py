@@ -23,11 +23,13 @@ def show_catalogue(*, as_json: bool) -> None:
         facts = (family.sizes, family.training_data, family.prompt_format, family.licence)
         families_table.add_row(family.title, *facts, family.recipe or "-")
     console.print(families_table)
-    models = make_table("name", "model", "weights", "context", "comes as", "how to get it", right=_NUMBERS)
+    console.print()
+    models = make_table("model", "weights", "context", "comes as", "how to get it", right=_NUMBERS)
     for model in known.models:
         numbers = (human_count(model.shape.n_parameters), str(model.shape.context_length))
-        models.add_row(model.name, model.title, *numbers, ", ".join(types_of(model)) or "-", _how(model))
+        models.add_row(model.name, *numbers, ", ".join(types_of(model)) or "-", _how(model))
     console.print(models)
+    console.print()
     console.print("* The makers ask you to read and accept their licence before you use these weights.")
 
 

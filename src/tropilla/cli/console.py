@@ -22,10 +22,9 @@ def make_console(*, markup: bool = True) -> Console:
 
 def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """Return a borderless table with these headings; those in `right` are aligned to the right."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", border_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 
 from tropilla.cli.console import make_console, make_table
-from tropilla.cli.quantities import human_count
 from tropilla.hub.catalogue import catalogue
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.fit import Budget, Fit, Verdict, best_of_each, fit_all
@@ -63,12 +62,12 @@ def _show(plan: _Plan, fits: list[Fit]) -> None:
     asked = f"{budget.context_length} tokens of context, {budget.min_speed:g} tokens/s or more"
     console.print(f"[bold]Asked for:[/] {asked}")
     console.print(_recommendation(fits))
+    console.print()
     table = make_table(*_HEADINGS, right=_NUMBERS)
     for fit in fits:
         colour = _COLOURS[fit.verdict]
         table.add_row(
             fit.model.name,
-            human_count(fit.model.shape.n_parameters),
             fit.mix,
             human_bytes(fit.needed_bytes),
             f"{fit.speed:.3g}",
@@ -76,14 +75,15 @@ def _show(plan: _Plan, fits: list[Fit]) -> None:
             pull_command(fit),
         )
     console.print(table)
+    console.print()
     console.print(
         "[dim]Order: the quality expected from weights, training tokens and rounding. "
         "Speed: an upper bound, bandwidth over the bytes that each token reads.[/]"
     )
 
 
-_HEADINGS = ("model", "weights", "type", "needs", "tokens/s", "verdict", "how to get it")
-_NUMBERS = ("weights", "needs", "tokens/s")
+_HEADINGS = ("model", "type", "needs", "tokens/s", "verdict", "how to get it")
+_NUMBERS = ("needs", "tokens/s")
 
 
 def _recommendation(fits: list[Fit]) -> str:
@@ -109,7 +109,7 @@ def pull_command(fit: Fit) -> str:
     files = getattr(source, "files", None)
     if files and next(iter(files)) != fit.mix:
         return f"tropilla pull {fit.model.name} --file {fit.mix}"
-    return fit.model.how_to_get if source else "by hand: tropilla models --catalogue"
+    return fit.model.how_to_get if source else "by hand, see --catalogue"
 
 
 def _as_json(fit: Fit) -> dict[str, object]:
