@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -39,7 +40,9 @@ std::string read_text() {
 class Buffer {
  public:
   Buffer() : size_(read_count()), position_(read_count()), lead_(read_count()) {
-    room_.reset(static_cast<uint8_t*>(std::aligned_alloc(64, (lead_ + size_ + 63) / 64 * 64)));
+    void* room = nullptr;
+    if (posix_memalign(&room, 64, lead_ + size_) != 0) throw std::bad_alloc();
+    room_.reset(static_cast<uint8_t*>(room));
     read_bytes(room_.get() + lead_, size_);
   }
   void* array() const { return room_.get() + lead_ + position_; }
