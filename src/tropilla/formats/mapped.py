@@ -12,6 +12,9 @@ from types import TracebackType
 from tropilla.errors import FormatError
 
 
+_NEIGHBOURHOOD = 2 << 20  # bytes: the largest page that a file's cache is made of on common systems
+
+
 class MappedFile:
     """Map a whole regular file; `view` is its bytes.
 
@@ -78,5 +81,8 @@ def drop_pages(view: memoryview, offset: int) -> None:
     owner = view.obj
     if not isinstance(owner, mmap.mmap) or not hasattr(owner, "madvise"):
         return
-    start = offset - offset % mmap.PAGESIZE
-    owner.madvise(mmap.MADV_DONTNEED, start, offset + view.nbytes - start)
+    # Reading a page maps its neighbours too, as far as the system likes; those count as ours until dropped.
+    first = max(0, offset - _NEIGHBOURHOOD)
+    start = first - first % mmap.PAGESIZE
+    end = min(len(owner), offset + view.nbytes + _NEIGHBOURHOOD)
+    owner.madvise(mmap.MADV_DONTNEED, start, end - start)
