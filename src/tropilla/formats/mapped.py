@@ -11,7 +11,6 @@ from types import TracebackType
 
 from tropilla.errors import FormatError
 
-
 _NEIGHBOURHOOD = 2 << 20  # bytes: the largest page that a file's cache is made of on common systems
 
 
