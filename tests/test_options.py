@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tropilla.errors import OptionError
-from tropilla.options import add_flags, check, from_flags, from_mapping, limits_of, option
+from tropilla.options import Limits, add_flags, check, from_flags, from_mapping, limits_of, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,10 @@ def test_values_outside_the_limits_are_refused_by_name(values: dict[str, object]
     with pytest.raises(OptionError) as caught:
         from_mapping(Oven, values, where="x")
     assert str(caught.value) == words
+
+
+def test_large_limits_are_written_in_full() -> None:
+    assert Limits(help="", at_least=0, at_most=2**64 - 1).describe() == "in [0, 18446744073709551615]"
 
 
 def test_values_at_the_limits_are_taken() -> None:

@@ -48,13 +48,13 @@ class Limits:
 
     def _low(self) -> str:
         if self.above is not None:
-            return f"({self.above:g}"
-        return "" if self.at_least is None else f"[{self.at_least:g}"
+            return f"({_number(self.above)}"
+        return "" if self.at_least is None else f"[{_number(self.at_least)}"
 
     def _high(self) -> str:
         if self.below is not None:
-            return f"{self.below:g})"
-        return "" if self.at_most is None else f"{self.at_most:g}]"
+            return f"{_number(self.below)})"
+        return "" if self.at_most is None else f"{_number(self.at_most)}]"
 
     def admits(self, value: object) -> bool:
         """Return whether value lies within the limits; NaN never does."""
@@ -69,6 +69,11 @@ class Limits:
             or (self.above is not None and value <= self.above)
             or (self.below is not None and value >= self.below)
         )
+
+
+def _number(limit: float) -> str:
+    """Write whole numbers in full: a reader cannot use 1.84467e+19."""
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 def option(

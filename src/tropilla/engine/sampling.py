@@ -42,7 +42,7 @@ _TOKEN_IDS = ("stop_token_ids", "banned_tokens", "allowed_token_ids")
 _TEXTS = ("stop", "banned_strings", "dry_breakers", "samplers")
 _NOT_NATIVE = ("max_tokens", "seed", "stop", "banned_strings", "dry_breakers", "logit_bias")
 
-_MOST = 2**31 - 1  # counts are whole numbers of 32 bits in C++
+_MOST = 2**31 - 1  # what C++ counts to: more tokens than any sequence has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Sampling:
     steps that `samplers` names follow in that order; a step that is not named is off.
     """
 
-    max_tokens: int | None = option(None, help="most tokens to answer with", at_least=1, at_most=_MOST)
+    max_tokens: int | None = option(None, help="most tokens to answer with", at_least=1)
     seed: int | None = option(
         None, help="repeats an answer; drawn at random if absent", at_least=0, at_most=2**64 - 1
     )
@@ -80,7 +80,7 @@ class Sampling:
         1.0, help="cubic part of the reshaping; 1 has none", at_least=1, at_most=10
     )
 
-    top_k: int = option(40, help="keeps the k best tokens; 0 is off", at_least=-1, at_most=_MOST)
+    top_k: int = option(40, help="keeps the k best tokens; 0 is off", at_least=-1)
     top_p: float = option(0.95, help="keeps the best with this probability together", above=0, at_most=1)
     min_p: float = option(
         0.05, help="keeps tokens with this share of the best one's probability", at_least=0, at_most=1
@@ -114,13 +114,13 @@ class Sampling:
         1.0, help="divides the logits of recent tokens; 1 is off", above=0, at_most=100
     )
     repetition_window: int = option(
-        64, help="tokens that penalties look back on, prompt included; -1 all", at_least=-1, at_most=_MOST
+        64, help="tokens that penalties look back on, prompt included; -1 all", at_least=-1
     )
     repetition_slope: float = option(
         1.0, help="share of repetition_penalty in the older half of its window", at_least=0, at_most=1
     )
     repetition_decay: int = option(
-        0, help="tokens beyond the window over which the penalty fades", at_least=0, at_most=_MOST
+        0, help="tokens beyond the window over which the penalty fades", at_least=0
     )
     frequency_penalty: float = option(
         0.0, help="taken from a token's logit for each time it occurs in the window", at_least=-2, at_most=2
@@ -134,19 +134,15 @@ class Sampling:
     encoder_repetition_penalty: float = option(
         1.0, help="above 1 favours the prompt's words", above=0, at_most=100
     )
-    no_repeat_ngram: int = option(
-        0, help="bans repeating any n tokens in a row; 0 is off", at_least=0, at_most=_MOST
-    )
+    no_repeat_ngram: int = option(0, help="bans repeating any n tokens in a row; 0 is off", at_least=0)
     dry_multiplier: float = option(
         0.0, help="penalty for going on repeating; 0 is off", at_least=0, at_most=100
     )
     dry_base: float = option(
         1.75, help="growth of the dry penalty with each repeated token", at_least=1, at_most=100
     )
-    dry_allowed_length: int = option(
-        2, help="repeated tokens that the dry penalty starts at", at_least=1, at_most=_MOST
-    )
-    dry_range: int = option(64, help="tokens that dry looks back on; -1 all", at_least=-1, at_most=_MOST)
+    dry_allowed_length: int = option(2, help="repeated tokens that the dry penalty starts at", at_least=1)
+    dry_range: int = option(64, help="tokens that dry looks back on; -1 all", at_least=-1)
     dry_breakers: tuple[str, ...] = option(
         ("\n", ":", '"', "*"), help="texts that no repetition reaches back over"
     )
@@ -156,9 +152,7 @@ class Sampling:
     )
     mirostat_tau: float = option(5.0, help="surprise to aim at, in bits", above=0, at_most=100)
     mirostat_eta: float = option(0.1, help="how fast mirostat learns", at_least=0, at_most=1)
-    mirostat_m: int = option(
-        100, help="tokens that version 1 estimates the distribution from", at_least=2, at_most=_MOST
-    )
+    mirostat_m: int = option(100, help="tokens that version 1 estimates the distribution from", at_least=2)
     adaptive_target: float = option(
         -1.0, help="probability that chosen tokens should have; below 0 is off", at_least=-1, at_most=1
     )
@@ -176,11 +170,9 @@ class Sampling:
     stop: tuple[str, ...] = option((), help="texts that end the answer and are left out of it")
     stop_token_ids: tuple[int, ...] = option((), help="token ids that end the answer")
     ignore_eos: bool = option(False, help="never draw the model's own end tokens")
-    min_tokens: int = option(
-        0, help="tokens to draw before an end or stop token may come", at_least=0, at_most=_MOST
-    )
+    min_tokens: int = option(0, help="tokens to draw before an end or stop token may come", at_least=0)
     logprobs: int | None = option(
-        None, help="report each token's logprob and those of the n best", at_least=0, at_most=_MOST
+        None, help="report each token's logprob and those of the n best", at_least=0
     )
     post_sampling_probs: bool = option(
         False, help="report logprobs after the chain instead of the raw model's"
@@ -218,7 +210,7 @@ class Sampling:
         params = _native.SamplerParams()
         for field in dataclasses.fields(self):
             if field.name not in _NOT_NATIVE:
-                setattr(params, field.name, getattr(self, field.name))
+                setattr(params, field.name, _countable(getattr(self, field.name)))
         params.seed = typing.cast(int, self.seeded().seed)
         params.logit_bias = list(self._biases())
         params.end_ids = sorted(end_ids)
@@ -266,6 +258,10 @@ class Sampling:
             for token_id in ids:
                 if token_id >= vocab_size:
                     raise OptionError(f"{name}: {token_id} is not among the model's {vocab_size} token ids")
+
+
+def _countable(value: object) -> object:
+    return min(value, _MOST) if isinstance(value, int) else value
 
 
 def _known_samplers() -> str:

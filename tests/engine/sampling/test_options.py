@@ -18,14 +18,14 @@ from tropilla.options import from_mapping, limits_of
 
 # For each number its smallest and largest value, and values just outside.
 RANGES: dict[str, tuple[list[float], list[float]]] = {
-    "max_tokens": ([1], [0, -1, 2**31]),
+    "max_tokens": ([1], [0, -1]),
     "seed": ([0, 2**64 - 1], [-1, 2**64]),
     "temperature": ([0, 100], [-0.1, 101, math.inf]),
     "dynamic_temperature_range": ([0, 0.8], [-0.1, math.inf]),
     "dynamic_temperature_exponent": ([0, 2], [-0.1, math.inf]),
     "smoothing_factor": ([0, 1], [-0.1, math.inf]),
     "smoothing_curve": ([1, 10], [0.9, 10.1]),
-    "top_k": ([-1, 0, 1], [-2, 2**31]),
+    "top_k": ([-1, 0, 1], [-2]),
     "top_p": ([1e-9, 1], [0, 1.01, -1]),
     "min_p": ([0, 1], [-0.1, 1.1]),
     "typical_p": ([1e-9, 1], [0, 1.1]),
@@ -134,6 +134,11 @@ def test_lists_as_json_has_them_are_taken() -> None:
 def test_a_token_the_model_does_not_have_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"1[01] is not among the model's 10 token ids"):
         Sampling(**options).to_native(10, end_ids=[])
+
+
+def test_a_count_beyond_any_sequence_is_as_good_as_endless() -> None:
+    params = Sampling(top_k=10**30, dry_range=10**30).to_native(10, end_ids=[])
+    assert params.top_k == params.dry_range == 2**31 - 1
 
 
 def test_the_chain_is_the_native_one() -> None:
