@@ -74,7 +74,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = self._metered_filter("tojson", to_json)
         self.globals = {
             "range": self.globals["range"],
-            "dict": dict,
+            "dict": plain_dict,
             "namespace": PlainNamespace,
             "cycler": self.globals["cycler"],
             "joiner": self.globals["joiner"],
@@ -212,6 +212,11 @@ def _at_most_tokens(stream: TokenStream) -> Iterator[Token]:
         if n_tokens >= limits.MAX_TOKENS:
             raise TemplateLimitError(f"has more than {limits.MAX_TOKENS} tokens")
         yield token
+
+
+def plain_dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
+    """Make a dict; the type itself would lend templates its methods, `dict.update` among them."""
+    return dict(*args, **kwargs)
 
 
 def raise_exception(message: str) -> None:
