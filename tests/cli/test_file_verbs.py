@@ -25,7 +25,7 @@ def test_info_for_people(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
     lines = {line[2:].split("  ")[0]: line for line in out.splitlines()[1:]}
     assert out.splitlines()[0] == str(model)
     # By hand: 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64 + 40 * 64 + 3 * 64 weights.
-    assert "33.47 thousand" in lines["parameters"]
+    assert "33.5 k" in lines["parameters"]
     assert "4 heads of 16, 2 for keys and values" in lines["attention"]
     assert "32.00 bits each: 11 F32" in lines["weights"]
     assert "none in the file" in lines["tokenizer"]

@@ -152,6 +152,10 @@ def test_rope_scaling(tmp_path: Path) -> None:
         # llama.cpp multiplies the file's factor by 1 + 0.1 ln(factor) when it applies YaRN.
         assert scaling.pop("attention_factor") == pytest.approx(0.5 * (1 + 0.1 * np.log(4.0)), rel=1e-12)
         assert scaling == {"kind": "yarn", "factor": 4.0, "original_context_length": 32}
+    keys = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}
+    with open_checkpoint(write(tmp_path / "d.gguf", tensors, keys=keys)) as model:
+        silent = {"kind": "yarn", "factor": 4.0, "original_context_length": 128}
+        assert model.hyperparameters["rope_scaling"] == silent
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,17 @@ def test_nothing_is_left_of_a_run_that_stops(tmp_path: Path) -> None:
             next(events)
         getattr(events, "close")()  # noqa: B009  # the type says only Iterator
         assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_transformers_tells_the_published_story(real_data: Path, tmp_path: Path) -> None:
+    """Run by transformers from our folder, the weights tell the story that their author published."""
+    import transformers
+
+    source = real_data / "weights/stories260K/stories260K.bin"
+    run(source, tmp_path / "hf")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    with torch.no_grad():
+        ids = model.generate(torch.tensor([[1]]), max_new_tokens=256, do_sample=False, eos_token_id=None)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    golden = json.loads((Path(__file__).parents[1] / "golden/stories260K.json").read_text("utf-8"))
+    assert tokenizer.decode(ids[0, 1:]) == golden["text"].rstrip("\n")

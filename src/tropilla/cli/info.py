@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tropilla.cli.quantities import human_count
 from tropilla.errors import OptionError
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.library import resolve
@@ -59,7 +60,7 @@ def _rows(description: ModelDescription, context_length: int) -> Iterator[Row]:
         yield "name", description.name
     if description.licence:
         yield "licence", description.licence
-    yield "parameters", _human_count(description.n_parameters)
+    yield "parameters", human_count(description.n_parameters)
     yield "shape", f"{config.n_layers} layers of {config.dim}, feed-forward {config.ffn_dim}"
     yield "attention", f"{config.n_heads} heads of {config.head_dim}, {config.n_kv_heads} for keys and values"
     yield (
@@ -104,13 +105,6 @@ def _memory_words(description: ModelDescription, context_length: int) -> str:
     total = human_bytes(description.memory_bytes(context_length))
     kept = human_bytes(context_length * per_token)
     return f"{total}: weights and {kept} for {context_length} tokens ({human_bytes(per_token)} each)"
-
-
-def _human_count(count: int) -> str:
-    for unit, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if count >= unit:
-            return f"{count / unit:.4g} {name}"
-    return str(count)
 
 
 def _print_rows(rows: list[Row]) -> None:

@@ -105,7 +105,7 @@ def _hyperparameters(
     # Zero is how some converters say "none".
     if window in fields and fields.raw(window) != 0:
         values["sliding_window"] = fields.whole(window, at_most=LARGEST["context_length"])
-    values["rope_scaling"] = _rope_scaling(fields)
+    values["rope_scaling"] = _rope_scaling(fields, values["context_length"])
     return values | traits(path, {name: tensor.shape for name, tensor in stored.items()})
 
 
@@ -119,7 +119,7 @@ def _refuse_what_we_lack(path: Path, fields: Fields) -> None:
         raise UnsupportedError(f"{path}: keys and values of different sizes are not supported")
 
 
-def _rope_scaling(fields: Fields) -> dict[str, object] | None:
+def _rope_scaling(fields: Fields, context_length: object) -> dict[str, object] | None:
     kind = fields.text(GGUF_KEYS["scaling_kind"])
     old = GGUF_KEYS["scaling_factor_before_2023_10"]
     if kind is None and old in fields:
@@ -130,6 +130,8 @@ def _rope_scaling(fields: Fields) -> dict[str, object] | None:
     if kind not in ("linear", "yarn"):
         raise UnsupportedError(f"{fields.path}: rope scaling {kind!r} is not supported; linear and yarn are")
     scaling: dict[str, object] = {"kind": kind, "factor": fields.number(GGUF_KEYS["scaling_factor"])}
+    if kind == "yarn":
+        scaling["original_context_length"] = context_length  # where the file does not say, as in llama.cpp
     original = GGUF_KEYS["scaling_original_context_length"]
     if original in fields:
         scaling["original_context_length"] = fields.whole(original, at_most=LARGEST["context_length"])
