@@ -54,11 +54,12 @@ def test_a_model_that_cannot_be_opened_is_named_beside_the_others(capsys: pytest
 
 
 def test_f53_the_catalogue_lists_every_family_with_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, "models", "--catalogue").splitlines()
+    lines = [line.strip() for line in printed(capsys, "models", "--catalogue").splitlines()]
     for family in catalogue().families:
-        facts = (family.title, family.sizes, family.training_data, family.prompt_format, family.licence)
-        (line,) = [line for line in lines if line.strip().startswith(f"{family.title}  ")]
-        assert all(fact in line for fact in (*facts, family.recipe))
+        place = lines.index(f"{family.title}  {family.sizes}")
+        assert lines[place + 1] == f"data: {family.training_data}"
+        facts = (family.prompt_format, family.licence, family.recipe)
+        assert all(fact in lines[place + 2] for fact in facts)
     for model in catalogue().models:
         (line,) = [line for line in lines if line.strip().startswith(f"{model.name} ")]
         assert model.how_to_get in line

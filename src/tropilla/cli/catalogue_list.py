@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from tropilla.cli.console import make_console, make_table
 from tropilla.cli.quantities import human_count
-from tropilla.hub.catalogue import CatalogueModel, HuggingFaceSource, WheelSource, catalogue
+from tropilla.hub.catalogue import CatalogueModel, Family, HuggingFaceSource, WheelSource, catalogue
+
+if TYPE_CHECKING:
+    from rich.padding import Padding
 
 
 def show_catalogue(*, as_json: bool) -> None:
@@ -18,11 +22,8 @@ def show_catalogue(*, as_json: bool) -> None:
         print(json.dumps({"families": families, "models": [_as_json(m) for m in known.models]}, indent=1))
         return
     console = make_console()
-    families_table = make_table("family", "sizes", "training data", "prompt format", "licence", "recipe")
     for family in known.families:
-        facts = (family.sizes, family.training_data, family.prompt_format, family.licence)
-        families_table.add_row(family.title, *facts, family.recipe or "-")
-    console.print(families_table)
+        console.print(_family(family), soft_wrap=False)
     console.print()
     models = make_table("model", "weights", "context", "comes as", "how to get it", right=_NUMBERS)
     for model in known.models:
@@ -34,6 +35,17 @@ def show_catalogue(*, as_json: bool) -> None:
 
 
 _NUMBERS = ("weights", "context")
+
+
+def _family(family: Family) -> Padding:
+    """Return a family's facts as a short paragraph under its name."""
+    from rich.padding import Padding
+
+    facts = [f"prompt format: {family.prompt_format}", f"licence: {family.licence}"]
+    if family.recipe:
+        facts.append(f"recipe: {family.recipe}")
+    lines = [f"[bold]{family.title}[/]  {family.sizes}", f"data: {family.training_data}", " · ".join(facts)]
+    return Padding("\n".join(lines), (0, 0, 1, 0), expand=False)
 
 
 def types_of(model: CatalogueModel) -> list[str]:
