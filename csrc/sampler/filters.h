@@ -36,7 +36,8 @@ void apply_epsilon(Candidates& candidates, const Moment& moment);
 // Keeps p >= min(eta_cutoff, sqrt(eta_cutoff) * exp(-entropy)). Hewitt et al. 2022.
 void apply_eta(Candidates& candidates, const Moment& moment);
 
-// With probability xtc_probability: of the tokens with p >= xtc_threshold drops all but the last.
+// With probability xtc_probability: of the tokens with p >= xtc_threshold drops all but the last, ends
+// and line breaks like any other.
 void apply_xtc(Candidates& candidates, const Moment& moment);
 
 }  // namespace tropilla

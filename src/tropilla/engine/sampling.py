@@ -182,8 +182,7 @@ class Sampling:
         check(self)
         for name in (*_TEXTS, *_TOKEN_IDS):
             object.__setattr__(self, name, _tuple_of(name, getattr(self, name)))
-        for _ in self._biases():
-            pass
+        list(self._biases())  # raises for what is no bias
         self._check_chain()
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise OptionError(f"min_tokens is {self.min_tokens}, more than max_tokens {self.max_tokens}")
