@@ -24,7 +24,7 @@ class Patience:
 
     timeout_s: float = 30.0
     attempts: int = 5
-    first_pause_s: float = 1.0
+    first_pause_s: float = 0.5
 
     def pause_s(self, failures: int) -> float:
         """Return the pause after that many failures in a row: it doubles each time."""
