@@ -261,3 +261,6 @@ def test_tokenizer_files_and_roles(tmp_path: Path) -> None:
     with open_checkpoint(tmp_path) as model:
         assert isinstance(model.tokenizer, TokenizersJson)
         assert model.chat_template == "J"
+    (tmp_path / "chat_template.jinja").write_bytes(b"ab\xff")
+    with pytest.raises(FormatError, match=r"chat_template\.jinja at byte 2: is not UTF-8"):
+        open_checkpoint(tmp_path)

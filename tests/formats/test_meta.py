@@ -203,7 +203,9 @@ def test_missing_files(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"dim": NaN}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"dim": NaN}', "[" * 100_000, '{"dim": ' + "9" * 5000 + "}"]
+)
 def test_damaged_params(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "m", random_weights())
     (path / "params.json").write_text(text)

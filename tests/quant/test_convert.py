@@ -263,6 +263,8 @@ def test_places_and_types_that_are_refused(tmp_path: Path) -> None:
     for destination, options, error, message in cases:
         with pytest.raises(error, match=message):
             run(tmp_path / "source", destination, **options)
+    with pytest.raises(OptionError, match="folder that the source lies in"):
+        run(tmp_path / "source" / "model.safetensors", tmp_path / "source", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine", "source"]
     run(tmp_path / "source", tmp_path / "hf")
     run(tmp_path / "source", tmp_path / "hf", type="F16", overwrite=True)

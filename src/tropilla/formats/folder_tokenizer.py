@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tropilla.errors import FormatError
-from tropilla.formats.json_file import read_json_object_if_any
+from tropilla.formats.json_file import MAX_VOCABULARY_BYTES, read_json_object_if_any
 from tropilla.formats.tokenizer_source import (
     SentencePieceModel,
     TiktokenRanks,
@@ -50,7 +50,10 @@ def folder_chat_template(folder: Path) -> str | None:
     if path.is_file():
         if path.stat().st_size > MAX_TEMPLATE_BYTES:
             raise FormatError(path, f"is larger than {MAX_TEMPLATE_BYTES} bytes, so it is no chat template")
-        return path.read_text("utf-8")
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise FormatError(path, "is not UTF-8", error.start) from error
     template = read_json_object_if_any(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
         named = (item for item in template if isinstance(item, dict) and item.get("name") == "default")
@@ -88,6 +91,10 @@ def _roles(folder: Path, settings: Mapping[str, object]) -> TokenRoles:
     )
 
 
+def _vocabulary_file(folder: Path) -> dict[str, object]:
+    return read_json_object_if_any(folder / "tokenizer.json", at_most=MAX_VOCABULARY_BYTES)
+
+
 def _token_text(value: object) -> str:
     """Return a token that is given as a text or as an object with its settings."""
     if isinstance(value, Mapping):
@@ -109,7 +116,7 @@ def _added_tokens(folder: Path, settings: Mapping[str, object]) -> dict[str, int
     if isinstance(listed, Mapping):
         ids |= {_token_text(token): int(i) for i, token in listed.items() if i.isascii() and i.isdigit()}
     elif not ids:
-        entries = read_json_object_if_any(folder / "tokenizer.json").get("added_tokens")
+        entries = _vocabulary_file(folder).get("added_tokens")
         for token in entries if isinstance(entries, list) else []:
             if isinstance(token, Mapping):
                 ids |= {_token_text(token): i for i in _ids(token.get("id"))}

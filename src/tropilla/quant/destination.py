@@ -13,6 +13,8 @@ def check_destination(source: Path, destination: Path, *, overwrite: bool) -> No
         raise FormatError(source, "there is no such file or folder; check the path")
     if destination.exists() and destination.samefile(source):
         raise OptionError(f"{destination} is the source itself; choose another name for the result")
+    if destination.resolve() in source.resolve().parents:
+        raise OptionError(f"{destination} is the folder that the source lies in; choose another name")
     if source.is_dir() and source.resolve() in destination.resolve().parents:
         raise OptionError(f"{destination} lies inside the source folder; choose a place outside")
     if destination.exists() and not overwrite:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tropilla.errors import UnsupportedError
-from tropilla.formats.json_file import read_json_object
+from tropilla.formats.json_file import MAX_VOCABULARY_BYTES, read_json_object
 from tropilla.formats.tokenizer_source import GGUFVocabulary, TokenizersJson, TokenKind
 from tropilla.text.byte_level import SPLITS
 from tropilla.text.sentencepiece_model import META_SPACE, ScoredPiece
@@ -18,7 +18,7 @@ Json = Any  # the content of a file that `tokenizers` has accepted, so its shape
 
 def from_json(source: TokenizersJson) -> GGUFVocabulary:
     """Return the vocabulary, roles left out; raises UnsupportedError if GGUF cannot state it."""
-    content: Json = read_json_object(source.path)
+    content: Json = read_json_object(source.path, at_most=MAX_VOCABULARY_BYTES)
     model = content["model"]
     if model.get("type", "BPE") != "BPE":
         raise UnsupportedError(f"{source.path}: a {model['type']} vocabulary does not fit in GGUF; BPE does")
