@@ -158,9 +158,9 @@ def test_half_a_surrogate_pair_is_refused(byte_level: Tokenizer) -> None:
         byte_level.encode("a\ud800")
 
 
-@pytest.mark.parametrize("pre", [None, "tekken"])
+@pytest.mark.parametrize("pre", [None, "falcon"])
 def test_an_unknown_split_is_refused_by_name(pre: str | None) -> None:
-    with pytest.raises(UnsupportedError, match="no pre-tokenizer" if pre is None else "'tekken'"):
+    with pytest.raises(UnsupportedError, match="no pre-tokenizer" if pre is None else "'falcon'"):
         load_tokenizer(replace(BYTE_LEVEL, pre=pre))
 
 

@@ -14,7 +14,8 @@ from tests.text.conftest import tokenizer_of_gguf
 from tests.text.strings import random_strings
 from tropilla.formats.gguf import GGUFFile
 from tropilla.formats.gguf_values import GGUFArray
-from tropilla.formats.tokenizer_source import SentencePieceModel, gguf_vocabulary
+from tropilla.formats.tokenizer_source import GGUFVocabulary, SentencePieceModel, gguf_vocabulary
+from tropilla.text.byte_level import SPLITS, spell_bytes
 from tropilla.text.tokenizer import Tokenizer, load_tokenizer
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
@@ -144,6 +145,23 @@ def test_qwen2_split_equals_transformers(real_data: Path) -> None:
         token_ids = tokenizer.encode(text)
         assert token_ids == oracle.encode(text, split_special_tokens=True), text
         assert tokenizer.decode(token_ids) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "tekken"])
+def test_patterns_mean_the_same_to_another_engine(name: str) -> None:
+    """With every word a token of its own, the tokens show the split; the `regex` package is the oracle."""
+    import regex
+
+    pattern = SPLITS[name].pattern
+    assert pattern is not None
+    for text in random_strings(2_000, seed=8):
+        if "Cn" in map(unicodedata.category, text):
+            continue  # the engines know different versions of Unicode
+        words = regex.findall(pattern, text, regex.VERSION1)
+        pieces = list(dict.fromkeys(spell_bytes(word.encode()) for word in words))
+        source = GGUFVocabulary(path=Path("words"), model="gpt2", pre=name, pieces=pieces, merges=[])
+        tokenizer = load_tokenizer(source)
+        assert [tokenizer.decode_bytes(i).decode() for i in tokenizer.encode(text)] == words, text
 
 
 def vocab_and_merges(path: Path) -> tuple[dict[str, int], list[tuple[str, ...]]]:

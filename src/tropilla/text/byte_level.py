@@ -1,4 +1,4 @@
-"""Byte-level BPE vocabularies (SmolLM, Llama 3, Qwen2, GPT-2), run by the `tokenizers` library."""
+"""Byte-level BPE vocabularies (SmolLM, Llama 3, Qwen2, Tekken, GPT-2), run by the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ _LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_TEKKEN_PATTERN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 GPT2 = Split()
 SMOLLM = Split(single_digits=True)
 LLAMA3 = Split(_LLAMA3_PATTERN, ignore_merges=True, add_bos=True)
 QWEN2 = Split(_LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}"), normalize_nfc=True)
+TEKKEN = Split(_TEKKEN_PATTERN, ignore_merges=True, add_bos=True)
 SPLITS: Mapping[str, Split] = {
     "gpt-2": GPT2,
     "smollm": SMOLLM,
@@ -44,6 +50,7 @@ SPLITS: Mapping[str, Split] = {
     "llama-v3": LLAMA3,
     "qwen2": QWEN2,
     "deepseek-r1-qwen": QWEN2,
+    "tekken": TEKKEN,
 }
 
 _MARKER = re.compile(r"<\|.+\|>")
