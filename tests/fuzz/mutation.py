@@ -16,14 +16,24 @@ _NUMBERS = [
 
 
 def mutate(data: bytes, other: bytes, rng: Random) -> bytes:
-    """Return a copy with one to four mutations; `other` lends pieces."""
+    """Return a copy with one to four mutations, or with many wrong weights; `other` lends pieces."""
     damaged = bytearray(data)
+    if len(data) > _HEADER_BYTES and rng.random() < 0.2:
+        _spoil_weights(damaged, rng)
+        return bytes(damaged)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if rng.random() < 0.1:
             _lend(damaged, other, rng)
         else:
             rng.choice(_MUTATIONS)(damaged, rng)
     return bytes(damaged)
+
+
+def _spoil_weights(data: bytearray, rng: Random) -> None:
+    """Leave the header sound, so that the engine meets infinite scales and the like."""
+    for _ in range(rng.choice((1, 30, 1000))):
+        place = rng.randrange(_HEADER_BYTES, len(data) - 1)
+        data[place : place + 2] = rng.choice((b"\x00\x7c", b"\xff\x7f", b"\xff\xff", rng.randbytes(2)))
 
 
 def _place(data: bytes | bytearray, rng: Random) -> int:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 
 from tropilla.formats.dequantize import block_dtype
 from tropilla.formats.gguf_writer import GGUFWriter
-from tropilla.formats.safetensors_writer import SafetensorsWriter
 from tropilla.formats.stored import PlannedTensor
 from tropilla.formats.tensor_types import BLOCKS, TensorType, tensor_bytes
+from tropilla.quant.convert import Target, convert
 
-DIM, N_HEADS, N_KV_HEADS, HEAD_DIM, VOCAB_SIZE = 256, 2, 1, 32, 288
+VOCAB_SIZE = 288
+
+
+class Shape(NamedTuple):
+    """Give the sizes of a model of one layer."""
+
+    dim: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    ffn_dim: int
+
+
+WIDE = Shape(dim=256, n_heads=2, n_kv_heads=1, head_dim=32, ffn_dim=256)  # rows for blocks of 256
+NARROW = Shape(dim=64, n_heads=2, n_kv_heads=1, head_dim=32, ffn_dim=32)  # which llama2.c can hold too
 
 
 class Seed(NamedTuple):
@@ -28,21 +43,32 @@ class Seed(NamedTuple):
 
 def all_seeds(folder: Path) -> list[Seed]:
     """Write the models into an empty folder and take them up again."""
-    return list(_all_seeds(folder))
+    return [*_gguf_seeds(folder), *_converted_seeds(folder)]
 
 
-def _all_seeds(folder: Path) -> Iterator[Seed]:
+def _gguf_seeds(folder: Path) -> Iterator[Seed]:
     for matrix in (TensorType.F32, TensorType.Q4_0, TensorType.Q4_K, TensorType.Q6_K, TensorType.IQ4_XS):
-        write_llama(folder / "m.gguf", matrix, ffn_dim=256)
+        write_llama(folder / "m.gguf", matrix, WIDE)
         yield _take(folder, "m.gguf")
-    write_llama(folder / "m.gguf", TensorType.Q8_0, ffn_dim=32, max_part_bytes=60_000)
-    yield _take(folder, sorted(path.name for path in folder.iterdir())[0])
+    write_llama(folder / "m.gguf", TensorType.Q8_0, NARROW, max_part_bytes=20_000)
+    yield _take(folder, min(path.name for path in folder.iterdir()))
     write_every_type(folder / "m.gguf")
     yield _take(folder, "m.gguf", runs=False)
     write_vocabulary(folder / "m.gguf")
     yield _take(folder, "m.gguf", runs=False)
-    write_hugging_face(folder)
-    yield _take(folder, "")
+
+
+def _converted_seeds(folder: Path) -> Iterator[Seed]:
+    """Write one model in the other formats, tokenizer files included."""
+    with TemporaryDirectory() as elsewhere:
+        source = Path(elsewhere, "m.gguf")
+        write_llama(source, TensorType.F32, NARROW)
+        targets: tuple[Target, ...] = ("huggingface", "meta")
+        for target in targets:
+            deque(convert(source, Path(elsewhere, target), to=target), maxlen=0)
+            yield _take(Path(elsewhere, target), "")
+        deque(convert(source, folder / "m.bin", to="llama2c"), maxlen=0)
+        yield _take(folder, "m.bin")
 
 
 def _take(folder: Path, entry: str, *, runs: bool = True) -> Seed:
@@ -52,23 +78,23 @@ def _take(folder: Path, entry: str, *, runs: bool = True) -> Seed:
     return Seed(files, entry, runs)
 
 
-def plan_llama(matrix: TensorType, ffn_dim: int) -> list[PlannedTensor]:
-    """Return the tensors of a model of one layer, its matrices of one type where their rows allow it."""
-    q_dim, kv_dim = N_HEADS * HEAD_DIM, N_KV_HEADS * HEAD_DIM
+def plan_llama(matrix: TensorType, shape: Shape) -> list[PlannedTensor]:
+    """Return a model's tensors, the matrices of one type where their rows allow it."""
+    q_dim, kv_dim = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
     shapes = {
-        "token_embd.weight": (VOCAB_SIZE, DIM),
-        "output_norm.weight": (DIM,),
-        "blk.0.attn_norm.weight": (DIM,),
-        "blk.0.attn_q.weight": (q_dim, DIM),
-        "blk.0.attn_k.weight": (kv_dim, DIM),
-        "blk.0.attn_v.weight": (kv_dim, DIM),
-        "blk.0.attn_output.weight": (DIM, q_dim),
-        "blk.0.ffn_norm.weight": (DIM,),
-        "blk.0.ffn_gate.weight": (ffn_dim, DIM),
-        "blk.0.ffn_up.weight": (ffn_dim, DIM),
-        "blk.0.ffn_down.weight": (DIM, ffn_dim),
+        "token_embd.weight": (VOCAB_SIZE, shape.dim),
+        "output_norm.weight": (shape.dim,),
+        "blk.0.attn_norm.weight": (shape.dim,),
+        "blk.0.attn_q.weight": (q_dim, shape.dim),
+        "blk.0.attn_k.weight": (kv_dim, shape.dim),
+        "blk.0.attn_v.weight": (kv_dim, shape.dim),
+        "blk.0.attn_output.weight": (shape.dim, q_dim),
+        "blk.0.ffn_norm.weight": (shape.dim,),
+        "blk.0.ffn_gate.weight": (shape.ffn_dim, shape.dim),
+        "blk.0.ffn_up.weight": (shape.ffn_dim, shape.dim),
+        "blk.0.ffn_down.weight": (shape.dim, shape.ffn_dim),
     }
-    return [PlannedTensor(name, _type_for(shape, matrix), shape) for name, shape in shapes.items()]
+    return [PlannedTensor(name, _type_for(sizes, matrix), sizes) for name, sizes in shapes.items()]
 
 
 def _type_for(shape: tuple[int, ...], matrix: TensorType) -> TensorType:
@@ -104,25 +130,25 @@ def vocabulary() -> dict[str, object]:
     }
 
 
-def write_llama(path: Path, matrix: TensorType, ffn_dim: int, max_part_bytes: int | None = None) -> None:
+def write_llama(path: Path, matrix: TensorType, shape: Shape, max_part_bytes: int | None = None) -> None:
     """Write a model that the engine runs."""
     metadata = {
         "general.architecture": "llama",
         "general.name": "tiny",
         "llama.block_count": 1,
         "llama.context_length": 64,
-        "llama.embedding_length": DIM,
-        "llama.feed_forward_length": ffn_dim,
-        "llama.attention.head_count": N_HEADS,
-        "llama.attention.head_count_kv": N_KV_HEADS,
-        "llama.attention.key_length": HEAD_DIM,
-        "llama.attention.value_length": HEAD_DIM,
+        "llama.embedding_length": shape.dim,
+        "llama.feed_forward_length": shape.ffn_dim,
+        "llama.attention.head_count": shape.n_heads,
+        "llama.attention.head_count_kv": shape.n_kv_heads,
+        "llama.attention.key_length": shape.head_dim,
+        "llama.attention.value_length": shape.head_dim,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.rope.freq_base": 10000.0,
-        "llama.rope.dimension_count": HEAD_DIM,
+        "llama.rope.dimension_count": shape.head_dim,
         **vocabulary(),
     }
-    plan = plan_llama(matrix, ffn_dim)
+    plan = plan_llama(matrix, shape)
     with GGUFWriter(path, metadata, plan, max_part_bytes=max_part_bytes) as writer:
         for tensor in plan:
             writer.write(tensor.name, encoded(tensor))
@@ -154,45 +180,3 @@ def write_vocabulary(path: Path) -> None:
     }
     with GGUFWriter(path, metadata, []):
         pass
-
-
-_HUGGING_FACE_NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "blk.0.attn_norm.weight": "model.layers.0.input_layernorm.weight",
-    "blk.0.attn_q.weight": "model.layers.0.self_attn.q_proj.weight",
-    "blk.0.attn_k.weight": "model.layers.0.self_attn.k_proj.weight",
-    "blk.0.attn_v.weight": "model.layers.0.self_attn.v_proj.weight",
-    "blk.0.attn_output.weight": "model.layers.0.self_attn.o_proj.weight",
-    "blk.0.ffn_norm.weight": "model.layers.0.post_attention_layernorm.weight",
-    "blk.0.ffn_gate.weight": "model.layers.0.mlp.gate_proj.weight",
-    "blk.0.ffn_up.weight": "model.layers.0.mlp.up_proj.weight",
-    "blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight",
-}
-
-
-def write_hugging_face(folder: Path) -> None:
-    """Write the same model as a Hugging Face folder without a tokenizer."""
-    plan = [
-        PlannedTensor(_HUGGING_FACE_NAMES[t.name], TensorType.F16, t.shape)
-        for t in plan_llama(TensorType.F16, ffn_dim=32)
-    ]
-    with SafetensorsWriter(folder / "model.safetensors", plan, {"format": "pt"}) as writer:
-        for tensor in plan:
-            writer.write(tensor.name, encoded(tensor))
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": DIM,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": N_HEADS,
-        "num_key_value_heads": N_KV_HEADS,
-        "head_dim": HEAD_DIM,
-        "vocab_size": VOCAB_SIZE,
-        "max_position_embeddings": 64,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0,
-        "tie_word_embeddings": True,
-    }
-    (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")

@@ -80,8 +80,10 @@ def _answer(weights: ModelWeights) -> None:
 
 
 def open_as_a_user_would(folder: Path, entry: str) -> None:
-    """Read the container, then load the model; the faults of files may stop either, nothing else may."""
-    container = folder / (entry or "model.safetensors")
-    for action, path in ((read_file, container), (load_model, folder / entry)):
-        with suppress(TropillaError):
-            action(path)
+    """Read the containers, then load the model; the faults of files may stop either, nothing else may."""
+    for container in folder.iterdir():
+        if container.suffix in (".gguf", ".safetensors"):
+            with suppress(TropillaError):
+                read_file(container)
+    with suppress(TropillaError):
+        load_model(folder / entry)

@@ -26,7 +26,8 @@ def test_every_seed_is_sound(tmp_path: Path) -> None:
     for seed in all_seeds(tmp_path):
         for name, content in seed.files.items():
             (tmp_path / name).write_bytes(content)
-        targets.read_file(tmp_path / (seed.entry or "model.safetensors"))
+        if seed.entry.endswith(".gguf"):
+            targets.read_file(tmp_path / seed.entry)
         if seed.runs:
             targets.load_model(tmp_path / seed.entry)
         for name in seed.files:
@@ -38,7 +39,7 @@ def fail_after_the_seeds(monkeypatch: pytest.MonkeyPatch, error: Exception) -> N
 
     def target(folder: Path, entry: str) -> None:
         calls.append((folder, entry))
-        if len(calls) > 12:
+        if len(calls) > 15:
             raise error
 
     monkeypatch.setattr(fuzzer, "open_as_a_user_would", target)

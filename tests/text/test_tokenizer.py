@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tropilla.formats.tokenizer_source import (
     TokenRoles,
 )
 from tropilla.text.byte_level import spell_bytes, spelled_bytes
+from tropilla.text.sentencepiece_vocabulary import model_bytes
 from tropilla.text.special_tokens import Guard
 from tropilla.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -186,6 +188,28 @@ def test_an_unknown_model_is_refused_by_name() -> None:
 def test_a_broken_vocabulary_is_a_format_error(source: GGUFVocabulary, named: str) -> None:
     with pytest.raises(FormatError, match=named):
         load_tokenizer(source)
+
+
+def test_a_piece_that_is_not_utf8_is_a_format_error(tmp_path: Path) -> None:
+    """The library hands the bytes of such a piece to Python, which raises its own error."""
+    path = tmp_path / "tokenizer.model"
+    path.write_bytes(model_bytes(SENTENCEPIECE).replace("\u2581".encode(), b"\x80" * 3))
+    with pytest.raises(FormatError, match="sentencepiece refuses the vocabulary"):
+        load_tokenizer(SentencePieceModel(path=path))
+
+
+@pytest.mark.parametrize("role", [{"bos_id": 263}, {"eos_id": 2**30}, {"end_ids": (2, 263)}])
+def test_a_role_beyond_the_vocabulary_is_a_format_error(role: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match=r"gives a role to token .*, but the vocabulary has 263"):
+        load_tokenizer(replace(SENTENCEPIECE, roles=TokenRoles(**role)))
+
+
+def test_a_negative_role_means_none() -> None:
+    roles = TokenRoles(bos_id=-1, eos_id=-1, end_ids=(-1, 2), pad_id=-1, unk_id=10_000, add_bos=True)
+    tokenizer = load_tokenizer(replace(SENTENCEPIECE, roles=roles))
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id, tokenizer.unk_id) == (None,) * 4
+    assert tokenizer.end_ids == {2}
+    assert not tokenizer.adds_bos
 
 
 @pytest.mark.parametrize("kind", [SentencePieceModel, TokenizersJson, TiktokenRanks, Llama2cVocabulary])

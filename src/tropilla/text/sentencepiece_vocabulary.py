@@ -96,13 +96,11 @@ def _load(path: Path, model: bytes, roles: TokenRoles, added: Mapping[str, int] 
 
     try:
         processor = SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:
+        pieces = processor.id_to_piece(list(range(processor.vocab_size())))
+    # Pieces that are not UTF-8 reach Python as they are, and so do the library's words about them.
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise FormatError(path, f"sentencepiece refuses the vocabulary: {error}") from None
-    specials = {
-        processor.id_to_piece(token_id): token_id
-        for token_id in range(processor.vocab_size())
-        if processor.is_control(token_id)
-    }
+    specials = {piece: token_id for token_id, piece in enumerate(pieces) if processor.is_control(token_id)}
     return Loaded(SentencePieceVocabulary(processor, specials, added or {}), _fill_roles(roles, specials))
 
 

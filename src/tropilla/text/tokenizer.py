@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from tropilla.errors import RequestError
+from tropilla.errors import FormatError, RequestError
 from tropilla.formats.tokenizer_source import (
     GGUFVocabulary,
     Llama2cVocabulary,
     SentencePieceModel,
-    TiktokenRanks,
     TokenizersJson,
     TokenizerSource,
     TokenRoles,
@@ -168,30 +169,47 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
 
     Raises FormatError for a broken vocabulary, UnsupportedError for a kind that is not ours.
     """
-    if isinstance(source, GGUFVocabulary):
-        return _from_gguf(source)
-    if isinstance(source, SentencePieceModel | Llama2cVocabulary):
+    vocabulary, roles = _load(source)
+    return Tokenizer(vocabulary, _known_roles(source.path, roles, vocabulary.vocab_size))
+
+
+def _load(source: TokenizerSource) -> tuple[Vocabulary, TokenRoles]:
+    if isinstance(source, SentencePieceModel | Llama2cVocabulary) or (
+        isinstance(source, GGUFVocabulary) and source.model == "llama"
+    ):
         from tropilla.text import sentencepiece_vocabulary
 
-        return Tokenizer(*sentencepiece_vocabulary.load(source))
+        return sentencepiece_vocabulary.load(source)
+    if isinstance(source, GGUFVocabulary):
+        from tropilla.text import byte_level
+
+        return byte_level.load(source)
     if isinstance(source, TokenizersJson):
         from tropilla.text import tokenizers_json
 
-        return Tokenizer(*tokenizers_json.load(source))
-    assert isinstance(source, TiktokenRanks)
+        return tokenizers_json.load(source)
     from tropilla.text import tiktoken_ranks
 
-    return Tokenizer(*tiktoken_ranks.load(source))
+    return tiktoken_ranks.load(source)
 
 
-def _from_gguf(source: GGUFVocabulary) -> Tokenizer:
-    if source.model == "llama":
-        from tropilla.text import sentencepiece_vocabulary
+def _known_roles(path: Path, roles: TokenRoles, vocab_size: int) -> TokenRoles:
+    """Check the ids that go into prompts or end replies; a negative id is how configurations say "none"."""
+    for token_id in (roles.bos_id, roles.eos_id, *roles.end_ids):
+        if token_id is not None and token_id >= vocab_size:
+            raise FormatError(path, f"gives a role to token {token_id}, but the vocabulary has {vocab_size}")
 
-        return Tokenizer(*sentencepiece_vocabulary.load(source))
-    from tropilla.text import byte_level
+    def known(token_id: int | None) -> int | None:
+        return token_id if token_id is not None and 0 <= token_id < vocab_size else None
 
-    return Tokenizer(*byte_level.load(source))
+    return replace(
+        roles,
+        bos_id=known(roles.bos_id),
+        eos_id=known(roles.eos_id),
+        unk_id=known(roles.unk_id),
+        pad_id=known(roles.pad_id),
+        end_ids=tuple(token_id for token_id in roles.end_ids if token_id >= 0),
+    )
 
 
 def _end_ids(specials: Mapping[str, int], roles: TokenRoles) -> frozenset[int]:
