@@ -7,7 +7,7 @@ namespace tropilla {
 namespace {
 
 constexpr int kLanes = 16;
-// 8 tokens: 64 dot products for 8 unpacked vectors; 12 and 16 tokens were no faster with two threads.
+// 8 tokens: 64 dot products for 8 unpacked vectors. 12 are 3 % slower for most types (docs/log.md).
 constexpr int kMaxTokens = 8;
 
 using Floats = __m512;

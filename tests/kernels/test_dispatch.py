@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 
+import gguf
 import numpy as np
 import pytest
 
 from tests.kernels import blocks
 from tropilla import _native
+from tropilla.formats.tensor_types import BLOCKS, TensorType
 
 
 def run_with(isa: str) -> subprocess.CompletedProcess[str]:
@@ -44,10 +46,9 @@ def test_calls_with_a_wrong_name_or_count_are_refused() -> None:
         _native.call_kernel("sse9", "add", [], [])
 
 
-def test_sizes_are_those_of_the_gguf_package() -> None:
-    import gguf
-
-    for name, number in blocks.TYPES.items():
-        expected = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
-        assert _native.block_sizes()[number] == expected
+def test_block_sizes_are_those_of_the_formats_and_of_the_gguf_package() -> None:
     assert len(_native.block_sizes()) == len(blocks.TYPES)
+    for name, number in blocks.TYPES.items():
+        layout = BLOCKS[TensorType(number)]
+        assert _native.block_sizes()[number] == (layout.columns, layout.bytes), name
+        assert _native.block_sizes()[number] == gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
