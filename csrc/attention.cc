@@ -111,6 +111,7 @@ void Attention::attend_span(const Task& task, int64_t kv_head, const KVCache& ca
   const int64_t first_block = std::max(span * kBlocksPerSpan, first_visible(position) / kKVBlockTokens);
   const int64_t last_block =
       std::min((span + 1) * kBlocksPerSpan - 1, (position + task.n_tokens - 1) / kKVBlockTokens);
+  const auto attend = kernels_.attend[static_cast<int>(cache.type())];
   int32_t* first = visible_.data() + worker * 2 * max_rows_;
   int32_t* last = first + max_rows_;
   for (int64_t block = first_block; block <= last_block; ++block) {
@@ -121,7 +122,7 @@ void Attention::attend_span(const Task& task, int64_t kv_head, const KVCache& ca
       last[row] = static_cast<int32_t>(std::clamp<int64_t>(p + 1 - start, 0, kKVBlockTokens));
     }
     const int64_t page = sequence.blocks[static_cast<size_t>(block)];
-    kernels_.attend({n_rows(task), shape_.head_dim, queries(kv_head, sequence.first_token + task.first_token),
+    attend({n_rows(task), shape_.head_dim, queries(kv_head, sequence.first_token + task.first_token),
                      cache.keys(page, layer, kv_head), cache.values(page, layer, kv_head), first, last, sums.acc,
                      sums.row_max, sums.row_sum});
   }

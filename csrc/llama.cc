@@ -36,14 +36,14 @@ double log_sum_exp(std::span<const float> logits) {
 
 }  // namespace
 
-Llama::Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, int n_threads,
+Llama::Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KVType kv_type, int n_threads,
              const std::string& isa)
     : shape_(checked(shape, limits, n_kv_blocks)),
       limits_(limits),
       kernels_(choose_kernels(isa)),
       pool_(n_threads),
       weights_(shape),
-      cache_(n_kv_blocks, shape.n_layers, shape.n_kv_heads, shape.head_dim),
+      cache_(kv_type, n_kv_blocks, shape.n_layers, shape.n_kv_heads, shape.head_dim),
       matmul_(kernels_, pool_),
       attention_({shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.sliding_window}, limits.max_tokens,
                  kernels_, pool_),
@@ -160,11 +160,10 @@ void Llama::rotate_and_cache(int64_t layer, int64_t token) {
   rotate(q, H, w.q_norm, token);
   rotate(k, K, w.k_norm, token);
   const Place place = places_[static_cast<size_t>(token)];
-  const int64_t slot = place.position % kKVBlockTokens * Dh;
+  const int64_t slot = place.position % kKVBlockTokens;
   const float scale = 1.0f / std::sqrt(static_cast<float>(Dh));
   for (int64_t head = 0; head < K; ++head) {
-    kernels_.to_f16(k + head * Dh, Dh, cache_.keys(place.block, layer, head) + slot);
-    kernels_.to_f16(v + head * Dh, Dh, cache_.values(place.block, layer, head) + slot);
+    cache_.put(kernels_, place.block, layer, head, slot, k + head * Dh, v + head * Dh);
     std::transform(q + head * group * Dh, q + (head + 1) * group * Dh, attention_.queries(head, token),
                    [scale](float x) { return x * scale; });
   }

@@ -34,7 +34,7 @@ class Llama {
  public:
   // isa: a kernel table's name, or empty for the best one. Throws std::invalid_argument,
   // std::runtime_error (no such table) and std::bad_alloc.
-  Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, int n_threads,
+  Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KVType kv_type, int n_threads,
         const std::string& isa);
 
   // See LlamaWeights.

@@ -89,6 +89,9 @@ std::vector<float> logprobs(Llama& model, const std::vector<int32_t>& rows, cons
 std::vector<float> sum_hidden(Llama& model, const std::vector<int32_t>& rows) { return model.sum_hidden(rows); }
 
 void bind_shape(nb::module_& module) {
+  nb::enum_<KVType>(module, "KVType", "What keys and values are kept as.")
+      .value("F16", KVType::F16)
+      .value("F32", KVType::F32);
   nb::class_<LlamaShape>(module, "LlamaShape", "Sizes and switches of a decoder; see tropilla.model.config.")
       .def(nb::init<>())
       .def_rw("dim", &LlamaShape::dim)
@@ -110,8 +113,8 @@ void bind_shape(nb::module_& module) {
 }
 
 void construct(Llama* self, const LlamaShape& shape, int64_t max_tokens, int64_t max_logit_rows,
-               int64_t n_kv_blocks, int n_threads, const std::string& isa) {
-  new (self) Llama(shape, {max_tokens, max_logit_rows}, n_kv_blocks, n_threads, isa);
+               int64_t n_kv_blocks, KVType kv_type, int n_threads, const std::string& isa) {
+  new (self) Llama(shape, {max_tokens, max_logit_rows}, n_kv_blocks, kv_type, n_threads, isa);
 }
 
 }  // namespace
@@ -125,7 +128,7 @@ void bind_engine(nb::module_& module) {
       .def_ro("scratch_bytes", &MemoryUse::scratch_bytes);
   nb::class_<Llama>(module, "Llama", "The forward pass of one model on the CPU.")
       .def("__init__", &construct, "shape"_a, nb::kw_only(), "max_tokens"_a, "max_logit_rows"_a, "n_kv_blocks"_a,
-           "n_threads"_a, "isa"_a)
+           "kv_type"_a, "n_threads"_a, "isa"_a)
       .def("load", &load, "name"_a, "type"_a, "rows"_a, "cols"_a, "stored"_a)
       .def("missing_tensors", &Llama::missing_tensors)
       .def("step", &step, ReleaseGil(), "token_ids"_a, "sequences"_a, "logit_rows"_a)

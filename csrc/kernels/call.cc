@@ -65,9 +65,9 @@ void call_to_f16(const Kernels& table, const Arguments& a) {
 }
 
 void call_attend(const Kernels& table, const Arguments& a) {
-  table.attend({a.size(0), a.size(1), a.array<float>(0), a.array<uint16_t>(1), a.array<uint16_t>(2),
-                a.array<int32_t>(3), a.array<int32_t>(4), a.array<float>(5), a.array<float>(6),
-                a.array<float>(7)});
+  table.attend[a.size(2)]({a.size(0), a.size(1), a.array<float>(0), a.array<void>(1), a.array<void>(2),
+                           a.array<int32_t>(3), a.array<int32_t>(4), a.array<float>(5), a.array<float>(6),
+                           a.array<float>(7)});
 }
 
 struct Entry {
@@ -86,7 +86,7 @@ constexpr Entry kEntries[] = {
     {"silu_mul", 1, 3, call_silu_mul}, // n
     {"rope", 2, 2, call_rope},         // heads, head_dim
     {"to_f16", 1, 2, call_to_f16},     // n
-    {"attend", 2, 8, call_attend},     // queries, head_dim
+    {"attend", 3, 8, call_attend},     // queries, head_dim, KVType
 };
 
 }  // namespace

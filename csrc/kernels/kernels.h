@@ -34,14 +34,18 @@ struct Activations {
 using MatmulTile = void (*)(const uint8_t* tile, const Activations& x, int64_t first_token,
                             int64_t n_tokens, float* out, int64_t out_stride);
 
+// What keys and values are kept as.
+enum class KVType : int32_t { F16 = 0, F32 = 1 };
+inline constexpr int kKVTypes = 2;
+
 // One KV block's share of attention for query rows that read the same KV head (flash attention with
 // running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; if there are
 // none, its acc, row_max and row_sum stay as they are. Other keys may be anything, NaN included.
 struct AttendBlock {
   int64_t n_queries, head_dim;
   const float* q;        // (n_queries, head_dim), already scaled by 1/sqrt(head_dim)
-  const uint16_t* k;     // (block_size, head_dim) f16
-  const uint16_t* v;     // (block_size, head_dim) f16
+  const void* k;         // (block_size, head_dim) of the cache's KVType
+  const void* v;         // (block_size, head_dim) likewise
   const int32_t* first;  // (n_queries)
   const int32_t* last;   // (n_queries)
   float* acc;            // (n_queries, head_dim) weighted sum of v so far, relative to row_max
@@ -59,7 +63,7 @@ struct Kernels {
   // Rotates pairs (2i, 2i+1) of each head; cos_sin holds head_dim/2 pairs (cos, sin).
   void (*rope)(float* heads, int64_t n_heads, int64_t head_dim, const float* cos_sin);
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);
-  void (*attend)(const AttendBlock& block);
+  void (*attend[kKVTypes])(const AttendBlock& block);  // by the KVType of the block's keys and values
 };
 
 // The best table that this CPU runs, or the one that TROPILLA_ISA names. Throws std::runtime_error

@@ -136,9 +136,13 @@ void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = f32_to_f16(x[i]);
 }
 
-float key_score(const float* q, const uint16_t* key, int64_t head_dim) {
+float value_of(uint16_t half) { return f16_to_f32(half); }
+float value_of(float cell) { return cell; }
+
+template <class Cell>
+float key_score(const float* q, const Cell* key, int64_t head_dim) {
   float score = 0.0f;
-  for (int64_t d = 0; d < head_dim; ++d) score += q[d] * f16_to_f32(key[d]);
+  for (int64_t d = 0; d < head_dim; ++d) score += q[d] * value_of(key[d]);
   return score;
 }
 
@@ -151,20 +155,24 @@ void raise_maximum(const AttendBlock& b, int64_t i, float maximum) {
   b.row_max[i] = maximum;
 }
 
+template <class Cell>
 void attend_row(const AttendBlock& b, int64_t i) {
+  const Cell* keys = static_cast<const Cell*>(b.k);
+  const Cell* values = static_cast<const Cell*>(b.v);
   for (int64_t j = b.first[i]; j < b.last[i]; ++j) {
-    const float score = key_score(b.q + i * b.head_dim, b.k + j * b.head_dim, b.head_dim);
+    const float score = key_score(b.q + i * b.head_dim, keys + j * b.head_dim, b.head_dim);
     raise_maximum(b, i, score);
     const float p = std::exp(score - b.row_max[i]);
     b.row_sum[i] += p;
     for (int64_t d = 0; d < b.head_dim; ++d) {
-      b.acc[i * b.head_dim + d] += p * f16_to_f32(b.v[j * b.head_dim + d]);
+      b.acc[i * b.head_dim + d] += p * value_of(values[j * b.head_dim + d]);
     }
   }
 }
 
+template <class Cell>
 void attend(const AttendBlock& block) {
-  for (int64_t i = 0; i < block.n_queries; ++i) attend_row(block, i);
+  for (int64_t i = 0; i < block.n_queries; ++i) attend_row<Cell>(block, i);
 }
 
 template <TensorType... types>
@@ -177,7 +185,7 @@ constexpr Kernels table(TypeList<types...>) {
                   .silu_mul = silu_mul,
                   .rope = rope,
                   .to_f16 = to_f16,
-                  .attend = attend};
+                  .attend = {attend<uint16_t>, attend<float>}};
   ((kernels.matmul[index_of(types)] = matmul_of<types>()), ...);
   return kernels;
 }

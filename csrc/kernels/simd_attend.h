@@ -13,13 +13,17 @@ struct Chunk {
   float shrink[kMaxQueries];         // of what was gathered before
 };
 
-template <int n>
+inline Floats load_cells_upto(const uint16_t* x, int64_t n) { return load_f16_upto(x, n); }
+inline Floats load_cells_upto(const float* x, int64_t n) { return load_upto(x, n); }
+
+template <class Cell, int n>
 inline void key_scores(const AttendBlock& b, int64_t i, int64_t j, Chunk& chunk) {
+  const Cell* keys = static_cast<const Cell*>(b.k);
   Floats sums[n];
   TROPILLA_UNROLL
   for (int k = 0; k < n; ++k) sums[k] = splat(0.0f);
   for (int64_t d = 0; d < b.head_dim; d += kLanes) {
-    const Floats key = load_f16_upto(b.k + j * b.head_dim + d, b.head_dim - d);
+    const Floats key = load_cells_upto(keys + j * b.head_dim + d, b.head_dim - d);
     TROPILLA_UNROLL
     for (int k = 0; k < n; ++k) {
       sums[k] = fma(load_upto(b.q + (i + k) * b.head_dim + d, b.head_dim - d), key, sums[k]);
@@ -56,8 +60,9 @@ inline void weigh(const AttendBlock& b, int64_t i, float scores[kKeys], float* s
   b.row_max[i] = maximum;
 }
 
-template <int n>
+template <class Cell, int n>
 inline void add_values(const AttendBlock& b, int64_t i, const Chunk& chunk) {
+  const Cell* values = static_cast<const Cell*>(b.v);
   for (int64_t d = 0; d < b.head_dim; d += kLanes) {
     float* acc = b.acc + i * b.head_dim + d;
     Floats sums[n];
@@ -66,7 +71,7 @@ inline void add_values(const AttendBlock& b, int64_t i, const Chunk& chunk) {
       sums[k] = mul(load_upto(acc + k * b.head_dim, b.head_dim - d), splat(chunk.shrink[k]));
     }
     for (int64_t j = chunk.begin; j < chunk.end; ++j) {
-      const Floats value = load_f16_upto(b.v + j * b.head_dim + d, b.head_dim - d);
+      const Floats value = load_cells_upto(values + j * b.head_dim + d, b.head_dim - d);
       TROPILLA_UNROLL
       for (int k = 0; k < n; ++k) sums[k] = fma(splat(chunk.scores[k][j - chunk.start]), value, sums[k]);
     }
@@ -75,20 +80,20 @@ inline void add_values(const AttendBlock& b, int64_t i, const Chunk& chunk) {
   }
 }
 
-template <int n>
+template <class Cell, int n>
 void attend_chunk(const AttendBlock& b, int64_t i, Chunk& chunk) {
   for (int k = 0; k < n; ++k) {
     for (int j = 0; j < kKeys; ++j) chunk.scores[k][j] = minus_infinity();
   }
-  for (int64_t j = chunk.begin; j < chunk.end; ++j) key_scores<n>(b, i, j, chunk);
+  for (int64_t j = chunk.begin; j < chunk.end; ++j) key_scores<Cell, n>(b, i, j, chunk);
   for (int k = 0; k < n; ++k) weigh(b, i + k, chunk.scores[k], chunk.shrink + k);
-  add_values<n>(b, i, chunk);
+  add_values<Cell, n>(b, i, chunk);
 }
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-template <int n>
+template <class Cell, int n>
 void attend_queries(const AttendBlock& b, int64_t i) {
   int64_t first = b.first[i], last = b.last[i];
   for (int k = 1; k < n; ++k) {
@@ -99,18 +104,19 @@ void attend_queries(const AttendBlock& b, int64_t i) {
   for (chunk.start = first / kKeys * kKeys; chunk.start < last; chunk.start += kKeys) {
     chunk.begin = larger(first, chunk.start);
     chunk.end = smaller(last, chunk.start + kKeys);
-    attend_chunk<n>(b, i, chunk);
+    attend_chunk<Cell, n>(b, i, chunk);
   }
 }
 
-template <int n = kMaxQueries - 1>
+template <class Cell, int n = kMaxQueries - 1>
 void attend_remainder(const AttendBlock& b, int64_t i) {
-  if (b.n_queries - i == n) return attend_queries<n>(b, i);
-  if constexpr (n > 1) attend_remainder<n - 1>(b, i);
+  if (b.n_queries - i == n) return attend_queries<Cell, n>(b, i);
+  if constexpr (n > 1) attend_remainder<Cell, n - 1>(b, i);
 }
 
+template <class Cell>
 void attend(const AttendBlock& b) {
   int64_t i = 0;
-  for (; i + kMaxQueries <= b.n_queries; i += kMaxQueries) attend_queries<kMaxQueries>(b, i);
-  attend_remainder<>(b, i);
+  for (; i + kMaxQueries <= b.n_queries; i += kMaxQueries) attend_queries<Cell, kMaxQueries>(b, i);
+  attend_remainder<Cell>(b, i);
 }

@@ -1,5 +1,6 @@
 """The compiled engine: kernels, forward pass, sampler."""
 
+import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,10 @@ def __getattr__(name: str) -> Any: ...
 # forward pass
 
 KV_BLOCK_TOKENS: int
+
+class KVType(enum.Enum):
+    F16 = 0
+    F32 = 1
 
 class LlamaShape:
     dim: int

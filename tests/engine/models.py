@@ -96,11 +96,17 @@ def halves(rows: Array, type_name: str, offset: int) -> Array:
 
 
 def make_executor(
-    model: Model, *, n_tokens: int = 256, threads: int = 2, isa: str | None = None
+    model: Model, *, n_tokens: int = 256, threads: int = 2, isa: str | None = None, kv_type: str = "f16"
 ) -> CPUExecutor:
     """Load a model for steps of up to n_tokens, with logits for all of them."""
     return CPUExecutor(
-        model.weights, max_tokens=n_tokens, max_batch=n_tokens, n_kv_blocks=64, n_threads=threads, isa=isa
+        model.weights,
+        max_tokens=n_tokens,
+        max_batch=n_tokens,
+        n_kv_blocks=64,
+        n_threads=threads,
+        isa=isa,
+        kv_type=kv_type,
     )
 
 

@@ -24,6 +24,7 @@ from tests.engine.models import (
 from tests.kernels.blocks import TYPES
 from tropilla import _native
 from tropilla.model.config import RopeScaling
+from tropilla.model.reference import forward
 
 TOKENS = [int(i) for i in np.random.default_rng(7).integers(0, CONFIG.vocab_size, 70)]
 
@@ -85,6 +86,19 @@ def test_weight_types(type_name: str) -> None:
     case = case_of(random_model(config, type_name), TOKENS[:20])
     for isa in _native.isa_names():
         assert_conforms(case, isa)
+
+
+@pytest.mark.parametrize("isa", _native.isa_names())
+def test_a_float32_cache_is_nearer_to_the_exact_logits(isa: str) -> None:
+    """What f16 rounds off keys and values is by far the largest difference between F32 models."""
+    model = random_model()
+    exact = forward(model.config, model.tensors, TOKENS)
+    errors = {}
+    for kv_type in ("f16", "f32"):
+        executor = make_executor(model, isa=isa, kv_type=kv_type)
+        errors[kv_type] = distance(read_in_chunks(executor, sequence_of(TOKENS), 16), exact)
+    # f16 keeps 11 bits and float32 24; a hundredth leaves room for how errors of sums pile up.
+    assert errors["f32"] < errors["f16"] / 100
 
 
 def test_types_that_share_an_input() -> None:

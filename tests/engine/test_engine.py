@@ -253,6 +253,7 @@ def test_stats_count_the_work(make: Make) -> None:
     assert stats.work.decode_s > 0
     assert stats.kv_blocks_cached == 3
     assert stats.memory.kv_bytes == stats.kv_blocks * 32 * CONFIG.kv_bytes_per_token()
+    assert make(kv_type="f32").stats.memory.kv_bytes == 2 * make().stats.memory.kv_bytes
     assert stats.threads == 2
     assert make(max_batch=30).stats.memory.scratch_bytes > stats.memory.scratch_bytes
 

@@ -24,7 +24,13 @@ MODEL = random_model(others={"ffn_up": "Q8_0"})
 
 def new_llama(model: Model = MODEL) -> _native.Llama:
     return _native.Llama(
-        native_shape(model.weights), max_tokens=8, max_logit_rows=2, n_kv_blocks=4, n_threads=1, isa=""
+        native_shape(model.weights),
+        max_tokens=8,
+        max_logit_rows=2,
+        n_kv_blocks=4,
+        kv_type=_native.KVType.F16,
+        n_threads=1,
+        isa="",
     )
 
 

@@ -16,14 +16,15 @@ import pytest
 from tests.kernels.runner import Array, Canaried, Runner, unaligned
 
 UNIT = 2.0**-24
+KV_TYPES = [np.dtype(np.float16), np.dtype(np.float32)]  # by the numbers of KVType
 
 
 class Case(NamedTuple):
     """Query rows and one KV head's keys and values, with what each row sees."""
 
     q: Array  # (Q, Dh) float32
-    k: Array  # (S, Dh) float16
-    v: Array  # (S, Dh) float16
+    k: Array  # (S, Dh) float16 or float32
+    v: Array  # (S, Dh) likewise
     first: Array  # (Q,) int32
     last: Array  # (Q,) int32
 
@@ -39,11 +40,13 @@ class State(NamedTuple):
         return self.acc.array / self.row_sum.array[:, None]
 
 
-def random_case(n_queries: int, n_keys: int, head_dim: int, seed: int = 0, spread: float = 1.0) -> Case:
+def random_case(
+    n_queries: int, n_keys: int, head_dim: int, seed: int = 0, spread: float = 1.0, kv_type: type = np.float16
+) -> Case:
     """Causal: row i is the i-th last position, with at least one key."""
     rng = np.random.default_rng(seed)
     q = rng.standard_normal((n_queries, head_dim)) * head_dim**-0.5 * spread
-    k, v = rng.standard_normal((2, n_keys, head_dim)).astype(np.float16)
+    k, v = rng.standard_normal((2, n_keys, head_dim)).astype(kv_type)
     last = np.maximum(1, n_keys - np.arange(n_queries)[::-1])
     return Case(q.astype(np.float32), k, v, np.zeros(n_queries, np.int32), last.astype(np.int32))
 
@@ -58,9 +61,13 @@ def new_state(case: Case) -> State:
 
 
 def attend(runner: Runner, case: Case, state: State) -> None:
-    arrays = [case.q, case.k.view(np.uint16), case.v.view(np.uint16), case.first, case.last]
+    arrays = [case.q, *(a.view(f"u{a.itemsize}") for a in (case.k, case.v)), case.first, case.last]
     outputs = [room.array for room in state]
-    runner("attend", case.q.shape, [*(unaligned(array) for array in arrays), *outputs])
+    runner(
+        "attend",
+        [*case.q.shape, KV_TYPES.index(case.k.dtype)],
+        [*(unaligned(array) for array in arrays), *outputs],
+    )
     for room in state:
         room.check()
 
@@ -98,6 +105,13 @@ def test_is_softmax(runner: Runner, n_keys: int, head_dim: int) -> None:
     for n_queries in (1, 2, 3, 7, 8, 9, 17):
         case = random_case(n_queries, n_keys, head_dim, seed=n_queries)
         assert_is_softmax(attended(runner, case), case)
+
+
+@pytest.mark.parametrize("head_dim", [20, 64])
+def test_keys_and_values_in_float32(runner: Runner, head_dim: int) -> None:
+    for n_queries in (1, 3, 9):
+        case = random_case(n_queries, 70, head_dim, kv_type=np.float32)
+        assert_is_softmax(attended(runner, case, 32), case)
 
 
 @pytest.mark.parametrize("block_size", [1, 16, 32, 50])

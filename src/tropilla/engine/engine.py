@@ -40,6 +40,7 @@ class Engine:
             max_tokens=options.prefill_chunk + options.max_batch,
             max_batch=options.max_batch,
             n_kv_blocks=n_blocks,
+            kv_type=options.kv_type,
             n_threads=options.n_threads(),
             isa=options.isa,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from tropilla.engine.executor import BLOCK_TOKENS
+from tropilla.engine.executor import BLOCK_TOKENS, KV_BYTES
 from tropilla.errors import CapacityError, OptionError
 from tropilla.model.config import LlamaConfig
 from tropilla.options import check, option
@@ -28,6 +28,9 @@ class EngineOptions:
     )
     kv_memory_mb: int | None = option(
         None, help="memory for keys and values in MB; one full context if absent", at_least=1
+    )
+    kv_type: str = option(
+        "f16", help="what keys and values are kept as; f32 doubles their memory", choices=KV_BYTES
     )
     prefill_chunk: int = option(256, help="prompt tokens read in one step", at_least=1, at_most=4096)
     max_batch: int = option(16, help="sequences that run at once", at_least=1, at_most=256)
@@ -59,7 +62,7 @@ class EngineOptions:
         needed = -(-self.context_of(config) // BLOCK_TOKENS)
         if self.kv_memory_mb is None:
             return needed
-        block_bytes = BLOCK_TOKENS * config.kv_bytes_per_token()
+        block_bytes = BLOCK_TOKENS * config.kv_bytes_per_token(KV_BYTES[self.kv_type])
         available = self.kv_memory_mb * 1_000_000 // block_bytes
         if available < needed:
             raise CapacityError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_TOKENS: int = _native.KV_BLOCK_TOKENS
+KV_BYTES = {"f16": 2, "f32": 4}  # of one value in the cache, by what it is kept as
 
 
 class CPUExecutor:
@@ -35,6 +36,7 @@ class CPUExecutor:
         max_batch: int,
         n_kv_blocks: int,
         n_threads: int,
+        kv_type: str = "f16",
         isa: str | None = None,
     ) -> None:
         """Load all weights; each tensor's pages in the file are given back once it is packed.
@@ -42,13 +44,14 @@ class CPUExecutor:
         Raises CapacityError where memory runs out, UnsupportedError for a tensor type or an
         instruction set without kernels.
         """
-        kv_bytes = n_kv_blocks * BLOCK_TOKENS * weights.config.kv_bytes_per_token()
+        kv_bytes = n_kv_blocks * BLOCK_TOKENS * weights.config.kv_bytes_per_token(KV_BYTES[kv_type])
         try:
             self._model = _native.Llama(
                 native_shape(weights),
                 max_tokens=max_tokens,
                 max_logit_rows=max_batch,
                 n_kv_blocks=n_kv_blocks,
+                kv_type=_native.KVType[kv_type.upper()],
                 n_threads=n_threads,
                 isa=isa or "",
             )
