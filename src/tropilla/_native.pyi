@@ -50,6 +50,7 @@ class Llama:
         max_tokens: int,
         max_logit_rows: int,
         n_kv_blocks: int,
+        kv_type: KVType,
         n_threads: int,
         isa: str,
     ) -> None: ...
