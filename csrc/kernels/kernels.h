@@ -24,7 +24,7 @@ inline constexpr int kSumBlock = 16;
 struct Activations {
   int64_t n_cols;
   const float* f32;      // (T, n_cols)
-  const int8_t* q;       // (T, n_cols)
+  const int8_t* q;       // (T, n_cols) in [-127, 127]: AVX2 negates them
   const float* scale;    // (T, n_cols / 32): x ~= q * scale
   const int32_t* sums;   // (T, n_cols / 16): sums of q
 };
@@ -39,7 +39,8 @@ enum class KVType : int32_t { F16 = 0, F32 = 1 };
 inline constexpr int kKVTypes = 2;
 
 // One KV block's share of attention for query rows that read the same KV head (flash attention with
-// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; if there are
+// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; values that
+// one row of the call sees must be finite for all, because hidden ones count with weight 0. if there are
 // none, its acc, row_max and row_sum stay as they are. Other keys may be anything, NaN included.
 struct AttendBlock {
   int64_t n_queries, head_dim;
