@@ -57,8 +57,8 @@ def _dequantise(file: GGUFFile | SafetensorsFile) -> None:
         tensor.release()
 
 
-def load_model(path: Path) -> None:
-    """Take a model as far as a chat would."""
+def load_model(path: Path, isa: str | None = None) -> None:
+    """Take a model as far as a chat would, on the kernels of one instruction set."""
     with open_checkpoint(path) as checkpoint:
         if checkpoint.tokenizer is not None:
             tokenizer = load_tokenizer(checkpoint.tokenizer)
@@ -67,23 +67,23 @@ def load_model(path: Path) -> None:
             tokenizer.decode(ids)
         if checkpoint.chat_template is not None:
             ChatTemplate(checkpoint.chat_template, "<s>", "</s>").render([{"role": "user", "content": "Hi"}])
-        _answer(load_weights(checkpoint))
+        _answer(load_weights(checkpoint), isa)
 
 
-def _answer(weights: ModelWeights) -> None:
+def _answer(weights: ModelWeights, isa: str | None) -> None:
     """Read a prompt in one step and draw two tokens."""
-    params = SamplerParams()
-    with Engine(weights, EngineOptions(threads=2, max_batch=2, prefill_chunk=4)) as engine:
-        sequence = engine.submit([1, 2, 3, 1, 2], TokenSampling(params=params, max_tokens=2))
+    options = EngineOptions(threads=2, max_batch=2, prefill_chunk=4, isa=isa)
+    with Engine(weights, options) as engine:
+        sequence = engine.submit([1, 2, 3, 1, 2], TokenSampling(params=SamplerParams(), max_tokens=2))
         for event in engine.stream(sequence):
             assert event.token_id is None or 0 <= event.token_id < weights.config.vocab_size
 
 
-def open_as_a_user_would(folder: Path, entry: str) -> None:
+def open_as_a_user_would(folder: Path, entry: str, isa: str) -> None:
     """Read the containers, then load the model; the faults of files may stop either, nothing else may."""
     for container in folder.iterdir():
         if container.suffix in (".gguf", ".safetensors"):
             with suppress(TropillaError):
                 read_file(container)
     with suppress(TropillaError):
-        load_model(folder / entry)
+        load_model(folder / entry, isa)

@@ -37,8 +37,8 @@ def test_every_seed_is_sound(tmp_path: Path) -> None:
 def fail_after_the_seeds(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     calls = []
 
-    def target(folder: Path, entry: str) -> None:
-        calls.append((folder, entry))
+    def target(folder: Path, entry: str, isa: str) -> None:
+        calls.append((folder, entry, isa))
         if len(calls) > 15:
             raise error
 
@@ -53,12 +53,13 @@ def test_a_broken_promise_is_reported_and_kept(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_faults_of_files_are_no_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, *_: str) -> None:
         raise FormatError(path, "is damaged")
 
     monkeypatch.setattr(targets, "read_file", refuse)
     monkeypatch.setattr(targets, "load_model", refuse)
-    targets.open_as_a_user_would(tmp_path, "m.gguf")
+    (tmp_path / "m.gguf").touch()
+    targets.open_as_a_user_would(tmp_path, "m.gguf", "scalar")
 
 
 def test_reading_is_held_to_the_files_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
