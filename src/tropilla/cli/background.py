@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_NAME = "tropilla-background"
 _TICK_S = 0.1  # also how long Windows may take to notice Ctrl-C: a wait without limit would not
 
 
@@ -21,7 +22,7 @@ class Background(Generic[T]):
     def __init__(self, source: Iterator[T]) -> None:
         self._items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(source,), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(source,), name=_NAME, daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Generator[T | None, None, None]:
@@ -57,6 +58,15 @@ class Background(Generic[T]):
             self._items.put(None)
         except BaseException as error:  # handed over: the main thread raises it
             self._items.put(error)
+
+
+def any_is_running() -> bool:
+    """Return whether background work is still under way, so that the interpreter cannot end in peace.
+
+    A thread that comes back from native code into a dying interpreter may take the process down
+    with an error message.
+    """
+    return any(thread.name == _NAME for thread in threading.enumerate())
 
 
 def call_in_background(work: Callable[[], T], on_tick: Callable[[], None]) -> T:

@@ -25,12 +25,22 @@ def guarded(program: Callable[[], int]) -> int:
     except TropillaError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
+        _leave_background_work()
         return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
         return PIPE_CLOSED
     except OSError as error:
         return _fail(_os_words(error), 1)
+
+
+def _leave_background_work() -> None:
+    """End the process here and now if a thread of ours is still busy: Ctrl-C must not wait for it."""
+    background = sys.modules.get("tropilla.cli.background")  # never loaded: nothing can be running
+    if background is not None and background.any_is_running():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _fail(message: str, status: int) -> int:
