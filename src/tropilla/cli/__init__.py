@@ -15,7 +15,9 @@ from tropilla.cli.shell import guarded
 from tropilla.errors import OptionError
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, what it does)
-    "Talk": {},
+    "Talk": {
+        "chat": ("tropilla.cli.chat", "talk to a model in the terminal"),
+    },
     "Models": {
         "pull": ("tropilla.cli.pull", "get a model into your library"),
         "models": ("tropilla.cli.models", "what you have, what there is, and what fits this machine"),

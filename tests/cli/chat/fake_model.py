@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from tropilla.engine.sampling import Sampling
@@ -47,11 +47,13 @@ class FakeModel:
         start = [self.bos] if self.bos and add_bos is not False else []
         return [self._id(word) for word in start + words(text)]
 
-    def chat_stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[FakePiece]:
+    def chat_stream(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> Generator[FakePiece, None, None]:
         self.asked.append(tuple(messages))
         return self._reply(self.count_tokens(messages), sampling)
 
-    def stream(self, prompt: str | list[int], sampling: Sampling) -> Iterator[FakePiece]:
+    def stream(self, prompt: str | list[int], sampling: Sampling) -> Generator[FakePiece, None, None]:
         token_ids = self.tokenize(prompt) if isinstance(prompt, str) else prompt
         self.prompts.append("".join(self.vocabulary[i] for i in token_ids))
         return self._reply(len(token_ids), sampling)
@@ -64,7 +66,7 @@ class FakeModel:
             self.vocabulary.append(word)
         return self.vocabulary.index(word)
 
-    def _reply(self, n_prompt: int, sampling: Sampling) -> Iterator[FakePiece]:
+    def _reply(self, n_prompt: int, sampling: Sampling) -> Generator[FakePiece, None, None]:
         self.samplings.append(sampling)
         reply = words(self.replies[min(len(self.samplings), len(self.replies)) - 1])
         room = min(self.context_length - n_prompt, sampling.max_tokens or len(reply) + 1)

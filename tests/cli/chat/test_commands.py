@@ -329,5 +329,5 @@ def test_a_stopped_answer_is_on_disk(opened: Open) -> None:
     outcome = respond(app, "count")
     assert isinstance(outcome, Answer)
     next(outcome.pieces)
-    outcome.pieces.close()  # type: ignore[attr-defined]  # a generator
+    outcome.pieces.close()
     assert app.store.newest_first()[0].messages[-1].content == "one"

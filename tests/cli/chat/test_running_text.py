@@ -103,11 +103,18 @@ def test_keeping_all_there_is_room_for_is_refused() -> None:
         write(text)
 
 
+def test_nothing_to_go_on_with_is_refused() -> None:
+    text = RunningText(FakeModel())
+    text.add("")
+    with pytest.raises(RequestError, match="no text to go on with"):
+        write(text)
+
+
 def test_closing_keeps_what_was_written() -> None:
     model = FakeModel(("1 2 3",))
     text = RunningText(model)
     text.add("a")
     parts = text.write(Sampling())
     next(parts)
-    parts.close()  # type: ignore[attr-defined]  # a generator
+    parts.close()
     assert (whole(text, model), text.finish_reason, model.n_closed) == ("a1", "cancelled", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -24,9 +24,9 @@ def contents(chat: ChatSession) -> list[str]:
     return [message.content for message in chat.messages]
 
 
-def stop_after(pieces: Iterator[str], n: int) -> str:
+def stop_after(pieces: Generator[str, None, None], n: int) -> str:
     text = "".join(next(pieces) for _ in range(n))
-    pieces.close()  # type: ignore[attr-defined]  # a generator
+    pieces.close()
     return text
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import fields, replace
 from typing import Any
 
+from tropilla.cli.chat.model_name import lasting
 from tropilla.cli.chat.seam import TextModel
 from tropilla.cli.chat.session import ChatSession
 from tropilla.engine.sampling import Sampling
@@ -31,15 +32,15 @@ class ChatApp:
         sampling: Sampling,
     ) -> None:
         self.model = model
-        self.model_name = model_name
+        self.model_name = lasting(model_name)
         self.store = store
         self.session = ChatSession(model, sampling)
-        self.stored = new_chat(model_name)
+        self.stored = new_chat(self.model_name)
         self.attachments: list[str] = []
         self._open_model = open_model
         self._editing = False
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str, None, None]:
         """Return the answer to a message, with what /read attached to it."""
         whole = "\n\n".join([*self.attachments, text])
         pieces = self.session.edit(whole) if self._editing else self.session.ask(whole)
@@ -47,7 +48,7 @@ class ChatApp:
         self._editing = False
         return self._saved_after(pieces)
 
-    def regenerate(self) -> Iterator[str]:
+    def regenerate(self) -> Generator[str, None, None]:
         """Return another answer to the last question."""
         return self._saved_after(self.session.regenerate())
 
@@ -95,10 +96,10 @@ class ChatApp:
         """Go on with the same chat under another model; the old one stays if the new one cannot be opened."""
         model = self._open_model(name)
         self.model.close()
-        self.model, self.model_name, self.session.model = model, name, model
+        self.model, self.model_name, self.session.model = model, lasting(name), model
         self.save()
 
-    def _saved_after(self, pieces: Iterator[str]) -> Iterator[str]:
+    def _saved_after(self, pieces: Generator[str, None, None]) -> Generator[str, None, None]:
         try:
             yield from pieces
         finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tropilla.errors import DataError, OptionError, RequestError
+from tropilla.cli.text_file import read_text
+from tropilla.errors import OptionError, RequestError
 
 _MOST_BYTES_A_TOKEN = 64  # a longer file cannot fit, and is not worth tokenizing to say so
 
@@ -21,14 +22,9 @@ def parse_read(argument: str) -> tuple[Path, str]:
     return Path(path).expanduser(), question.strip()
 
 
-def read_text(path: Path, *, limit_tokens: int) -> str:
+def read_attachment(path: Path, *, limit_tokens: int) -> str:
     """Return a UTF-8 file's text; raise RequestError or DataError for what is no text that could fit."""
-    if not path.is_file():
-        raise RequestError(f"{path}: no such file; quote a path that has spaces")
-    size = path.stat().st_size
-    if size > limit_tokens * _MOST_BYTES_A_TOKEN:
+    if path.is_file() and path.stat().st_size > limit_tokens * _MOST_BYTES_A_TOKEN:
+        size = path.stat().st_size
         raise RequestError(f"{path}: {size} bytes cannot fit a context of {limit_tokens} tokens")
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"is no UTF-8 text: {error.reason} at byte {error.start}") from error
+    return read_text(path)

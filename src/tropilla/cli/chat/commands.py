@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tropilla.cli.chat.app import ChatApp
-from tropilla.cli.chat.attachment import parse_read, read_text
+from tropilla.cli.chat.attachment import parse_read, read_attachment
+from tropilla.cli.chat.model_name import short
 from tropilla.cli.chat.outcome import Answer, Leave, Outcome, Prefill, Say
 from tropilla.cli.chat.reports import chat_list, chat_stats, count
 from tropilla.cli.chat.settings import changed, settings_table
@@ -91,7 +92,7 @@ def _read(app: ChatApp, argument: str) -> Outcome:
         app.attachments.clear()
         return Say("No file goes with your next message.")
     path, question = parse_read(argument)
-    text = read_text(path, limit_tokens=app.model.context_length)
+    text = read_attachment(path, limit_tokens=app.model.context_length)
     n_tokens = len(app.model.tokenize(text))
     if n_tokens >= app.model.context_length:
         raise RequestError(
@@ -124,7 +125,7 @@ def _load(app: ChatApp, argument: str) -> Outcome:
     app.resume(chat)
     lines = [f"{chat.title}: {count(len(chat.messages), 'message')}."]
     if chat.model != app.model_name:
-        lines.append(f"It was held with {chat.model}; you are talking to {app.model_name} now.")
+        lines.append(f"It was held with {short(chat.model)}; you are talking to {short(app.model_name)} now.")
     return Say("\n".join([*lines, "", *_transcript_tail(app)]).rstrip())
 
 
@@ -135,7 +136,7 @@ def _stats(app: ChatApp, _: str) -> Outcome:
 def _model(app: ChatApp, argument: str) -> Outcome:
     if argument:
         app.switch_model(argument)
-    return Say(f"{app.model_name}: context of {count(app.model.context_length, 'token')}")
+    return Say(f"{short(app.model_name)}: context of {count(app.model.context_length, 'token')}")
 
 
 def _help(_: ChatApp, argument: str) -> Outcome:

@@ -6,6 +6,7 @@ import time
 
 from tropilla.cli.background import call_in_background
 from tropilla.cli.chat.app import OpenModel
+from tropilla.cli.chat.model_name import short
 from tropilla.cli.chat.screen import Screen
 from tropilla.cli.chat.seam import TextModel
 
@@ -19,6 +20,6 @@ def open_shown(name: str, open_model: OpenModel, screen: Screen) -> TextModel:
     def on_tick() -> None:
         seconds = time.perf_counter() - start
         if seconds > _SILENT_S:
-            screen.busy(f"opening {name} ... {seconds:.0f} s")
+            screen.busy(f"opening {short(name)} ... {seconds:.0f} s")
 
     return call_in_background(lambda: open_model(name), on_tick)

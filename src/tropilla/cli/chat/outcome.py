@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 
@@ -17,7 +17,7 @@ class Say:
 class Answer:
     """Show the model's answer as it comes."""
 
-    pieces: Iterator[str]
+    pieces: Generator[str, None, None]
 
 
 @dataclass(frozen=True, slots=True)

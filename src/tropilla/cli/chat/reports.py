@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tropilla.cli.chat.model_name import short
 from tropilla.cli.chat.session import Turn
 from tropilla.store.chats import StoredChat
 
@@ -69,7 +70,7 @@ def count(n: int, noun: str) -> str:
 
 def _chat_row(chat: StoredChat) -> str:
     n_messages = count(len(chat.messages), "message")
-    return f"{chat.title:48}  {n_messages:>12}  {_age(chat.updated_s):>6}  {chat.model}"
+    return f"{chat.title:48}  {n_messages:>12}  {_age(chat.updated_s):>6}  {short(chat.model)}"
 
 
 def _ending(turn: Turn) -> str:

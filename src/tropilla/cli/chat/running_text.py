@@ -5,7 +5,7 @@ Source of the modes: the text terminal of llama.cpp, April 2023.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -44,12 +44,14 @@ class RunningText:
         """Put the user's text at the end."""
         self.token_ids += self._model.tokenize(text, add_bos=None if not self.token_ids else False)
 
-    def write(self, sampling: Sampling) -> Iterator[str | Shifted]:
+    def write(self, sampling: Sampling) -> Generator[str | Shifted, None, None]:
         """Yield what the model writes next, until it ends, is cut, or hands over; then see finish_reason.
 
         finish_reason: "stop", "length", "reverse prompt", or "cancelled" if the iterator was closed.
         Raises RequestError if the text leaves no room and nothing may be dropped.
         """
+        if not self.token_ids:
+            raise RequestError("there is no text to go on with: give --prompt, --file or --interactive-first")
         if self._keep == -1:
             self._keep = len(self.token_ids)
         left = sampling.max_tokens
@@ -64,13 +66,13 @@ class RunningText:
                 return
             yield self._shift()
 
-    def _stretch(self, sampling: Sampling) -> Iterator[str]:
+    def _stretch(self, sampling: Sampling) -> Generator[str, None, None]:
         """Yield what the model writes until the context is full at the latest."""
         self.finish_reason = "cancelled"
         recent = ""
         longest = max(map(len, self._reverse_prompts), default=0)
         stream = self._model.stream(list(self.token_ids), sampling)
-        with closing(stream):  # type: ignore[type-var]  # an iterator with close(), as the seam says
+        with closing(stream):
             for piece in stream:
                 if piece.finish_reason != "stop":  # not the end token: the text goes on after it
                     self.token_ids += piece.token_ids

@@ -53,9 +53,8 @@ class RunningTextLoop:
 
     def run(self, prompt: str) -> None:
         """Begin with prompt and go on by turns; without a reader the model writes once."""
-        if prompt:
-            self._text.add(prompt)
-            self._screen.answer(prompt)
+        self._text.add(prompt)
+        self._screen.answer(prompt)
         if not self._turns.user_first:
             self._write()
         self._screen.end_answer()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class Answerer(Protocol):
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return how many tokens the conversation takes as a prompt."""
 
-    def chat_stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+    def chat_stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Piece, None, None]:
         """Yield the answer's pieces; closing the iterator cancels the rest."""
 
 
 class TextModel(Answerer, Protocol):
     """Do what the terminal needs of a model: answer, go on with a text, count, close."""
 
-    def stream(self, prompt: str | list[int], sampling: Sampling) -> Iterator[Piece]:
+    def stream(self, prompt: str | list[int], sampling: Sampling) -> Generator[Piece, None, None]:
         """Yield how the model goes on from the prompt; closing the iterator cancels the rest."""
 
     def tokenize(self, text: str, *, add_bos: bool | None = None) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -70,12 +70,12 @@ class ChatSession:
         """Return how many tokens of the context the conversation takes now."""
         return self.model.count_tokens(self.messages) if self.messages else 0
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str, None, None]:
         """Return the answer to one more user message; raise RequestError if it does not fit."""
         self._attempt = 0
         return self._answer((*self.messages, Message("user", text)), self.sampling)
 
-    def regenerate(self) -> Iterator[str]:
+    def regenerate(self) -> Generator[str, None, None]:
         """Return another answer to the last question; a fixed seed moves on by one each time."""
         question = self._question_index()
         self._attempt += 1
@@ -83,7 +83,7 @@ class ChatSession:
         sampling = self.sampling if seed is None else replace(self.sampling, seed=seed + self._attempt)
         return self._answer(self.messages[: question + 1], sampling)
 
-    def edit(self, text: str) -> Iterator[str]:
+    def edit(self, text: str) -> Generator[str, None, None]:
         """Return the answer to text, asked in place of the last question."""
         self._attempt = 0
         question = self._question_index()
@@ -118,18 +118,20 @@ class ChatSession:
                 return index
         raise RequestError("there is no question yet: write one first")
 
-    def _answer(self, messages: tuple[Message, ...], sampling: Sampling) -> Iterator[str]:
+    def _answer(self, messages: tuple[Message, ...], sampling: Sampling) -> Generator[str, None, None]:
         prompt_tokens = self.model.count_tokens(messages)
         if prompt_tokens >= self.model.context_length:
             raise RequestError(_does_not_fit(prompt_tokens, self.model.context_length))
         return self._stream(messages, sampling, prompt_tokens)
 
-    def _stream(self, messages: tuple[Message, ...], sampling: Sampling, prompt_tokens: int) -> Iterator[str]:
+    def _stream(
+        self, messages: tuple[Message, ...], sampling: Sampling, prompt_tokens: int
+    ) -> Generator[str, None, None]:
         meter = _Meter()
         parts: list[str] = []
         try:
             stream = self.model.chat_stream(messages, sampling)
-            with closing(stream):  # type: ignore[type-var]  # an iterator with close(), as the seam says
+            with closing(stream):
                 for piece in stream:
                     meter.count(piece)
                     parts.append(piece.text)

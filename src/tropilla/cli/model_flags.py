@@ -1,0 +1,37 @@
+"""The flags that every verb with a model shares, and the model that they open."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tropilla.engine.engine_options import EngineOptions
+from tropilla.engine.sampling import Sampling
+from tropilla.options import add_flags, limits_of
+
+if TYPE_CHECKING:
+    from tropilla.api import Model
+
+DEFAULT_MODEL = "smollm2"
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --format and the groups "sampling" and "engine" with a flag for each of their options."""
+    parser.add_argument(
+        "--format", metavar="NAME", help="a released prompt format in place of the model's own"
+    )
+    add_flags(parser.add_argument_group("sampling"), Sampling)
+    add_flags(parser.add_argument_group("engine"), EngineOptions)
+
+
+def model_opener(arguments: argparse.Namespace) -> Callable[[str], Model]:
+    """Return a function that loads a model by name or path with the engine flags that were given."""
+    given = {name: getattr(arguments, name) for name in limits_of(EngineOptions) if hasattr(arguments, name)}
+
+    def open_model(name: str) -> Model:
+        from tropilla.api import load
+
+        return load(name, prompt_format=arguments.format, **given)
+
+    return open_model
