@@ -17,6 +17,7 @@ from tropilla.errors import OptionError
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, what it does)
     "Talk": {
         "chat": ("tropilla.cli.chat", "talk to a model in the terminal"),
+        "run": ("tropilla.cli.run", "print one answer, for scripts and pipes"),
     },
     "Models": {
         "pull": ("tropilla.cli.pull", "get a model into your library"),
