@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +24,8 @@ _SPARE_CHARS = 1 << 20  # what a template may write beyond a multiple of what it
 _GROWTH = 4
 _WORK_GROWTH = 64
 _SPARE_ITEMS = 20_000
+
+_MAX_COMPARISONS = 100_000_000  # a tenth of a second
 
 _WIDE_FORMAT = re.compile(r"\d{3}|\*")
 
@@ -63,6 +65,20 @@ class Meter:
         if chars > self._longest:
             raise TemplateLimitError(f"builds a text of {chars} characters, more than {self._longest}")
         self.tick()
+
+    def allow_search(self, chars: int, pattern_chars: int) -> None:
+        """Refuse a search whose time is the product of two lengths, if that is too much."""
+        self.tick()
+        if chars * pattern_chars > _MAX_COMPARISONS:
+            raise TemplateLimitError(f"searches {chars} characters for {pattern_chars} the slow way")
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, each charged as a step; too many are refused."""
+        for number, item in enumerate(items):
+            self.tick()
+            if number >= self._most_items:
+                raise TemplateLimitError("filters a list that is too long")
+            yield item
 
     def checked(self, value: T) -> T:
         """Return a value that the template built, once it is known to be of bounded size."""

@@ -24,7 +24,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from tropilla.text import template_limits as limits
-from tropilla.text.template_growth import BOUNDS, bound_method
+from tropilla.text.template_growth import BOUNDS, ITERATING, bound_iteration, bound_method
 from tropilla.text.template_limits import Meter, TemplateLimitError
 
 # Any, here and below: a template's values have whatever type the template gives them.
@@ -47,7 +47,7 @@ _METHODS: Mapping[type, tuple[str, ...]] = {
     str: _TEXT_METHODS,
     dict: ("get", "items", "keys", "values", "copy"),
     list: ("count", "index", "copy"),
-    tuple: ("count", "index"),
+    tuple: ("count", "index", "grouper", "list"),  # the last two are what groupby gives
     int: (),
     float: ("is_integer",),
 }
@@ -99,7 +99,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return self.meter.tick(chars)
 
     def ticked(self, value: object) -> object:
-        """Charge a comparison; returns its left side."""
+        """Charge a comparison or the condition of a loop; returns the value."""
         self.meter.tick()
         return value
 
@@ -165,6 +165,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             meter.tick()
             if bound is not None:
                 given, kwargs = bound(meter, *given, **kwargs), {}
+            elif name in ITERATING:
+                given = (bound_iteration(meter, given[0]), *given[1:])
             return meter.checked(function(*passed, *given, **kwargs))
 
         return metered
@@ -259,6 +261,8 @@ def _instrument(node: nodes.Node) -> nodes.Node:
             setattr(node, name, _instrument(value))
         elif isinstance(value, list):
             setattr(node, name, [_instrument(v) if isinstance(v, nodes.Node) else v for v in value])
+    if isinstance(node, nodes.For) and node.test is not None:
+        node.test = _call("ticked", node.test)
     if isinstance(node, nodes.For | nodes.Macro | nodes.Block | nodes.CallBlock):
         return _with_tick(node)
     if isinstance(node, nodes.Compare):
@@ -281,6 +285,6 @@ def _texts_in(node: nodes.Node) -> Iterable[nodes.TemplateData]:
     return [node] if isinstance(node, nodes.TemplateData) else node.find_all(nodes.TemplateData)
 
 
-def _call(method: str, *arguments: nodes.Expr) -> nodes.Call:
+def _call(method: str, *arguments: nodes.Node) -> nodes.Call:
     """Return a call of one of the environment's own methods."""
     return nodes.Call(nodes.EnvironmentAttribute(method), list(arguments), [], None, None)
