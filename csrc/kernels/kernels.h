@@ -39,8 +39,7 @@ enum class KVType : int32_t { F16 = 0, F32 = 1 };
 inline constexpr int kKVTypes = 2;
 
 // One KV block's share of attention for query rows that read the same KV head (flash attention with
-// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; values that
-// one row of the call sees must be finite for all, because hidden ones count with weight 0. if there are
+// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; if there are
 // none, its acc, row_max and row_sum stay as they are. Other keys may be anything, NaN included.
 struct AttendBlock {
   int64_t n_queries, head_dim;

@@ -142,6 +142,27 @@ def test_a_row_that_sees_nothing_keeps_its_state(runner: Runner) -> None:
     assert (fresh.row_sum.array == 0).all()
 
 
+def test_hidden_keys_and_values_may_be_anything(runner: Runner) -> None:
+    """Each value but row 4's own is NaN for it: those before its window, and the future."""
+    case = random_case(9, 80, 20)
+    case = case._replace(first=np.maximum(case.last - 40, 0).astype(np.int32))
+    expected = attended(runner, case).result()[4]
+    for array in (case.k, case.v):
+        array[: case.first[4]] = np.nan
+        array[case.last[4] :] = np.nan
+    state = attended(runner, case)
+    np.testing.assert_array_equal(state.result()[4], expected)
+    assert np.isnan(state.result()[5]).all(), "what a row sees must not be lost"
+
+
+@pytest.mark.parametrize("key", [0, 3, 30])
+def test_a_visible_nan_stays_visible(runner: Runner, key: int) -> None:
+    """In the first chunk or a later block: a broken model must not look like a working one."""
+    case = random_case(2, 64, 16)
+    case.k[key] = np.nan
+    assert np.isnan(attended(runner, case, 16).row_sum.array).all()
+
+
 def test_far_apart_scores_do_not_overflow(runner: Runner) -> None:
     case = random_case(3, 64, 64, spread=200.0)
     assert_is_softmax(attended(runner, case, 16), case)
