@@ -25,6 +25,18 @@ class FakePiece:
     finish_reason: str | None = None
 
 
+@dataclass(frozen=True)
+class FakeMemory:
+    weights_bytes: int = 98_000_000
+    kv_bytes: int = 189_000_000
+    scratch_bytes: int = 4_000_000
+
+
+@dataclass(frozen=True)
+class FakeStats:
+    memory: FakeMemory = FakeMemory()
+
+
 @dataclass
 class FakeModel:
     """Answer with the replies in turn, the last one for ever; remember what was asked."""
@@ -39,6 +51,7 @@ class FakeModel:
     samplings: list[Sampling] = field(default_factory=list)
     n_closed: int = 0
     closed: bool = False
+    stats: FakeStats = FakeStats()
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(words(message.content)) + MESSAGE_OVERHEAD for message in messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -62,6 +63,11 @@ class Terminal:
         """Return all lines that the terminal has shown, without the spaces at their ends."""
         history = [_line(row) for row in self._screen.history.top]
         return "\n".join([*history, *(line.rstrip() for line in self._screen.display)]).rstrip()
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory that the program has had resident so far (Linux)."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text("ascii")
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
     def close(self) -> None:
         """End the program if it still runs."""

@@ -282,6 +282,7 @@ def test_load_of_nothing_says_so(opened: Open) -> None:
 def test_stats_show_tokens_and_the_context(opened: Open) -> None:
     app = opened("one two three")
     assert "context     0/2048 (0%)" in say(app, "/stats")
+    assert "memory      weights 98 MB, context 189 MB, work space 4 MB" in say(app, "/stats")
     answer(app, "a b")
     stats = say(app, "/stats")
     assert "last prompt 4 tokens" in stats

@@ -14,6 +14,8 @@ if sys.platform == "win32":
 
 from tests.cli.chat.terminal import CTRL_C, CTRL_D, CTRL_G, CTRL_R, ENTER, ROOT, UP, Terminal, fake_chat
 from tropilla.cli.shell import INTERRUPTED
+from tropilla.formats.checkpoint import open_checkpoint
+from tropilla.model.config import LlamaConfig
 from tropilla.store.chats import ChatStore
 
 Start = Callable[..., Terminal]
@@ -345,3 +347,26 @@ def test_the_default_model_answers_stops_and_goes_on(default_model: Path, tmp_pa
     again = Terminal("-m", "tropilla", "chat", "--continue", home=tmp_path)
     again.wait_for("Going on with 'Say hello.'", 60)
     again.close()
+
+
+@pytest.mark.default_model
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+def test_chatting_takes_the_model_its_context_and_80_mb(default_model: Path, tmp_path: Path) -> None:
+    """The promise: peak resident memory is at most file + keys and values + 80 MB.
+
+    The cache's size is the config's: layers x kv heads x head size x (key and value) x 2 bytes a token.
+    """
+    context_length = 1024
+    flags = ("--context-length", str(context_length), "--max-tokens", "24")
+    terminal = Terminal("-m", "tropilla", "chat", str(default_model), *flags, home=tmp_path)
+    terminal.wait_for(READY, 60)
+    terminal.enter("Why is the sky blue? " * 40)
+    terminal.wait_for("/1024 (", 60)
+    terminal.enter("/help")
+    terminal.wait_for("complete a command")
+    with open_checkpoint(default_model) as checkpoint:
+        config = LlamaConfig.from_hyperparameters(checkpoint.hyperparameters, path=str(default_model))
+    kv_bytes = context_length * config.n_layers * config.n_kv_heads * config.head_dim * 2 * 2
+    peak = terminal.peak_memory_bytes()
+    assert peak <= default_model.stat().st_size + kv_bytes + 80_000_000
+    terminal.close()

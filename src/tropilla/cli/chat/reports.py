@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tropilla.cli.chat.model_name import short
+from tropilla.cli.chat.seam import Memory
 from tropilla.cli.chat.session import Turn
+from tropilla.hub.disk import human_bytes
 from tropilla.store.chats import StoredChat
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def chat_stats(app: ChatApp) -> str:
         f"model       {app.model_name}",
         f"chat        {count(len(session.messages), 'message')}, {app.stored.id}",
         f"context     {context_meter(used, app.model.context_length)}",
+        f"memory      {_memory(app.model.stats.memory)}",
     ]
     if turn is not None:
         speed = "" if turn.tokens_per_s is None else f", {turn.tokens_per_s:.1f} tokens/s"
@@ -66,6 +69,15 @@ def chat_list(chats: Sequence[StoredChat]) -> str:
 def count(n: int, noun: str) -> str:
     """Return "1 token", "2 tokens"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _memory(memory: Memory) -> str:
+    parts = {
+        "weights": memory.weights_bytes,
+        "context": memory.kv_bytes,
+        "work space": memory.scratch_bytes,
+    }
+    return ", ".join(f"{name} {human_bytes(size)}" for name, size in parts.items())
 
 
 def _chat_row(chat: StoredChat) -> str:

@@ -40,8 +40,36 @@ class Answerer(Protocol):
         """Yield the answer's pieces; closing the iterator cancels the rest."""
 
 
+class Memory(Protocol):
+    """Say what a model sets aside, in bytes."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Return the weights' share."""
+
+    @property
+    def kv_bytes(self) -> int:
+        """Return the share of the keys and values of a whole context."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Return the share of the work space."""
+
+
+class Stats(Protocol):
+    """Report what a model holds."""
+
+    @property
+    def memory(self) -> Memory:
+        """Return what is set aside."""
+
+
 class TextModel(Answerer, Protocol):
-    """Do what the terminal needs of a model: answer, go on with a text, count, close."""
+    """Do what the terminal needs of a model: answer, go on with a text, count, report, close."""
+
+    @property
+    def stats(self) -> Stats:
+        """Return what the model holds."""
 
     def stream(self, prompt: str | list[int], sampling: Sampling) -> Generator[Piece, None, None]:
         """Yield how the model goes on from the prompt; closing the iterator cancels the rest."""

@@ -42,7 +42,7 @@ def _parse(name: str, value: str) -> Any:  # Any: the option's own type
     flag = "--" + name.replace("_", "-")
     parser = Parser(prog="/set", description=None)
     add_flags(parser, Sampling)
-    if flag not in parser.format_usage():
+    if not parser.knows(flag):
         raise OptionError(f"{name} does not fit a line; set it with tropilla.Sampling in Python")
     arguments = (
         [flag, value] if value not in ("on", "off") else [flag if value == "on" else f"--no-{flag[2:]}"]
