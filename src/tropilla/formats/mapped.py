@@ -30,11 +30,7 @@ class MappedFile:
         except OSError as error:
             raise FormatError(path, f"cannot be opened: {error.strerror or error}") from error
         self.view = memoryview(self._map)
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the size of the file when it was opened."""
-        return len(self.view)
+        self.size_bytes = len(self.view)
 
     def close(self) -> None:
         """Give the mapping back; slices that others still hold keep it alive until they are gone."""
