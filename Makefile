@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # The build runs inside the environment itself, so that a rebuild compiles only what changed.
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-.PHONY: start test check lint types native clean help system-packages
+.PHONY: start test check lint types native fuzz clean help system-packages
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -31,6 +31,20 @@ types: $(VENV)/installed-dev
 native:  ## rebuild the C++ extension in place, quickly, for development
 	cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$$(command -v python) -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/src/tropilla >/dev/null
 	cmake --build build/native
+
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
+
+# The sanitizers' libraries must be in the process before Python is; any report of theirs ends the run.
+fuzz: $(VENV)/installed-dev  ## feed damaged model files to a build that checks every access to memory
+	$(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DTROPILLA_SANITIZE=address,undefined -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/asan/out >/dev/null
+	$(BIN)/cmake --build build/asan --target _native
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=1024:hard_rss_limit_mb=4096 \
+	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --native build/asan/out/_native*.so
 
 system-packages:  ## install the Debian packages of system-packages.txt (needs root)
 	apt-get update -qq && grep -v '^#' system-packages.txt | xargs apt-get install -y -qq --no-install-recommends
