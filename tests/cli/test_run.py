@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,3 +183,16 @@ class TestDefaultModel:
         streamed = capsys.readouterr().out
         assert main([*arguments, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["text"] + "\n" == streamed
+
+    def test_answering_loads_neither_numpy_nor_a_terminal_library(self, default_model: Path) -> None:
+        code = (
+            "import sys; from tropilla.cli import main; main(sys.argv[1:]); "
+            "print(*sys.modules, file=sys.stderr)"
+        )
+        arguments = ["run", str(default_model), "-p", "hi", "--max-tokens", "2"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=True
+        )
+        loaded = set(done.stderr.split())
+        assert "tropilla.engine.engine" in loaded
+        assert not loaded & {"numpy", "torch", "rich", "prompt_toolkit", "asyncio"}

@@ -166,6 +166,17 @@ def test_starting_imports_nothing_heavy(flag: str) -> None:
     assert not loaded & HEAVY
 
 
+@pytest.mark.parametrize("verb", ["chat", "run"])
+def test_explaining_a_verb_loads_no_library_that_it_runs_on(verb: str) -> None:
+    code = (
+        "import sys; from tropilla.cli import main; main([sys.argv[1], '--help']); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    loaded = set(python("-c", code, verb).stderr.split())
+    assert f"tropilla.cli.{verb}" in loaded
+    assert not loaded & (HEAVY - {"argparse", "dataclasses"})
+
+
 def test_version_takes_under_150_ms() -> None:
     """The best of five counts: a busy machine only ever adds time."""
 

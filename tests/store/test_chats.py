@@ -45,7 +45,7 @@ def test_saving_again_replaces_and_moves_to_the_front(store: ChatStore) -> None:
 def test_title_is_the_name_or_the_first_words() -> None:
     assert chat("What\n is  this?").title == "What is this?"
     assert chat("x", name="Physics").title == "Physics"
-    assert chat("a" * 100).title == "a" * 47 + "…"
+    assert chat("a" * 100).title == "a" * 39 + "…"
 
 
 def test_find_takes_a_place_a_name_or_an_id(store: ChatStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tropilla.engine.engine_options import EngineOptions
 from tropilla.engine.sampling import Sampling
@@ -25,9 +25,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add_flags(parser.add_argument_group("engine"), EngineOptions)
 
 
+def given_flags(options_class: type, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a class that the command line names, without the defaults of the rest."""
+    return {name: getattr(arguments, name) for name in limits_of(options_class) if hasattr(arguments, name)}
+
+
 def model_opener(arguments: argparse.Namespace) -> Callable[[str], Model]:
     """Return a function that loads a model by name or path with the engine flags that were given."""
-    given = {name: getattr(arguments, name) for name in limits_of(EngineOptions) if hasattr(arguments, name)}
+    given = given_flags(EngineOptions, arguments)
 
     def open_model(name: str) -> Model:
         from tropilla.api import load

@@ -19,7 +19,7 @@ from tropilla.text.conversation import Message
 
 _VERSION = 1
 _ID = re.compile(r"[0-9a-z-]+")
-_NAME_LENGTH = 48
+_NAME_LENGTH = 40  # a list of chats fits its other columns beside this
 
 log = logging.getLogger(__name__)
 

@@ -200,16 +200,20 @@ def test_a_chat_goes_on_after_a_restart(start: Start, tmp_path: Path) -> None:
     first = start("one-model", replies=("I am a llama.",))
     first.enter("/system Be kind.")
     first.wait_for("set.")
+    first.enter("/set temperature 0.3")
+    first.wait_for("temperature = 0.3")
     first.enter("Who are you?")
     first.wait_for(STATUS)
     first.close()
-    second = start("--continue", replies=("Indeed.",))
+    second = start("--continue", "--seed", "5", replies=("Indeed.",))
     assert second.screen().startswith("one-model, context")
     assert "Going on with 'Who are you?', 3 messages." in second.screen()
     second.enter("Really?")
     second.wait_for("Indeed.")
     second.wait_for(STATUS)
     assert stored(tmp_path) == [["Be kind.", "Who are you?", "I am a llama.", "Really?", "Indeed."]]
+    (chat,) = ChatStore(tmp_path / "chats").newest_first()
+    assert chat.settings == {"temperature": 0.3, "seed": 5}
 
 
 def test_every_command_at_the_keyboard(start: Start, tmp_path: Path) -> None:

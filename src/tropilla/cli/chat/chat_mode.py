@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from tropilla.cli.chat.app import ChatApp, OpenModel
 from tropilla.cli.chat.loading import open_shown
 from tropilla.cli.chat.model_name import short
 from tropilla.cli.chat.reports import count
 from tropilla.cli.chat.screen import terminal_screen
-from tropilla.cli.model_flags import DEFAULT_MODEL
+from tropilla.cli.model_flags import DEFAULT_MODEL, given_flags
 from tropilla.cli.plain import print_pieces
 from tropilla.cli.text_file import read_stdin
 from tropilla.engine.sampling import Sampling
@@ -35,6 +36,7 @@ def converse(arguments: argparse.Namespace, open_model: OpenModel) -> int:
     app = ChatApp(model, name, open_model=open_model, store=store, sampling=sampling)
     if resumed:
         app.resume(resumed)
+        app.session.sampling = replace(app.session.sampling, **given_flags(Sampling, arguments))
     if arguments.system is not None:
         app.session.system = arguments.system
     screen.say(f"{short(name)}, context of {count(model.context_length, 'token')}. /help lists the commands.")

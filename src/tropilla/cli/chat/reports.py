@@ -82,7 +82,7 @@ def _memory(memory: Memory) -> str:
 
 def _chat_row(chat: StoredChat) -> str:
     n_messages = count(len(chat.messages), "message")
-    return f"{chat.title:48}  {n_messages:>12}  {_age(chat.updated_s):>6}  {short(chat.model)}"
+    return f"{chat.title:40}  {n_messages:>12}  {_age(chat.updated_s):>6}  {short(chat.model)}"
 
 
 def _ending(turn: Turn) -> str:
