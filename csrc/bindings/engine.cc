@@ -129,7 +129,8 @@ void bind_engine(nb::module_& module) {
   nb::class_<Llama>(module, "Llama", "The forward pass of one model on the CPU.")
       .def("__init__", &construct, "shape"_a, nb::kw_only(), "max_tokens"_a, "max_logit_rows"_a, "n_kv_blocks"_a,
            "kv_type"_a, "n_threads"_a, "isa"_a)
-      .def("load", &load, "name"_a, "type"_a, "rows"_a, "cols"_a, "stored"_a)
+      .def("load", &load, "name"_a, "type"_a, "rows"_a, "cols"_a, "stored"_a,
+           nb::sig("def load(self, name: str, type: int, rows: int, cols: int, stored: bytes | memoryview) -> None"))
       .def("missing_tensors", &Llama::missing_tensors)
       .def("step", &step, ReleaseGil(), "token_ids"_a, "sequences"_a, "logit_rows"_a)
       .def("sample", &sample, ReleaseGil(), "samplers"_a)

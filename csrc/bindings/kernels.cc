@@ -1,10 +1,14 @@
 // Which kernels this machine runs, the sizes of weight blocks, and the hook that tests call kernels by.
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/bindings.h"
@@ -28,10 +32,8 @@ std::vector<std::string> isa_names() {
 }
 
 template <TensorType... types>
-nb::dict block_sizes(TypeList<types...>) {
-  nb::dict sizes;
-  ((sizes[nb::int_(index_of(types))] = nb::make_tuple(block_columns(types), block_bytes(types))), ...);
-  return sizes;
+std::map<int, std::pair<int64_t, int64_t>> block_sizes(TypeList<types...>) {
+  return {{index_of(types), {block_columns(types), block_bytes(types)}}...};
 }
 
 void call(const std::string& isa, const std::string& kernel, const std::vector<double>& numbers,
