@@ -6,7 +6,7 @@ namespace tropilla {
 namespace {
 
 std::string shape_text(int64_t rows, int64_t cols) {
-  return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+  return std::string("(") + std::to_string(rows) + ", " + std::to_string(cols) + ")";
 }
 
 }  // namespace

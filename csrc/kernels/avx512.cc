@@ -46,8 +46,8 @@ TROPILLA_INLINE Ints magnitude_bits(Floats x) { return and_ints(_mm512_castps_si
 // Left by n; arithmetically right by -n.
 template <int n>
 TROPILLA_INLINE Ints shift_ints(Ints x) {
-  if constexpr (n >= 0) return _mm512_slli_epi32(x, n);
-  return _mm512_srai_epi32(x, n < 0 ? -n : 0);
+  if constexpr (n >= 0) return _mm512_slli_epi32(x, unsigned(n));
+  return _mm512_srai_epi32(x, unsigned(n < 0 ? -n : 0));
 }
 TROPILLA_INLINE Ints shift_ints_by(Ints x, int right) { return _mm512_sra_epi32(x, _mm_cvtsi32_si128(right)); }
 
@@ -92,8 +92,8 @@ TROPILLA_INLINE Bytes lookup(Bytes table, Bytes indices) { return _mm512_shuffle
 template <int n>
 TROPILLA_INLINE Bytes shift_bytes(Bytes x) {
   if constexpr (n == 0) return x;
-  if constexpr (n > 0) return _mm512_slli_epi16(x, n);
-  return _mm512_srli_epi16(x, n < 0 ? -n : 0);
+  if constexpr (n > 0) return _mm512_slli_epi16(x, unsigned(n));
+  return _mm512_srli_epi16(x, unsigned(n < 0 ? -n : 0));
 }
 
 // vpdpbusd wants unsigned weights: signed ones are raised by 128.
