@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib.machinery
 import importlib.util
 import sys
@@ -22,6 +23,7 @@ def use_native(library: Path) -> None:
 
 def main() -> int:
     """Fuzz for a time; exits 1 on a broken promise, and dies loudly on a sanitizer's report."""
+    faulthandler.enable()
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
