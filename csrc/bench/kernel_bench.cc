@@ -71,9 +71,10 @@ void multiply(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {
              p.out.data() + tile * kTileRows, p.n_tiles * kTileRows);
     }
   };
-  std::vector<std::jthread> others;
+  std::vector<std::thread> others;
   for (int64_t i = 1; i < threads; ++i) others.emplace_back(work);
   work();
+  for (std::thread& other : others) other.join();
 }
 
 double seconds_of(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {

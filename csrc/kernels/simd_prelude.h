@@ -10,7 +10,7 @@
 #include "kernels/tables.h"
 
 // Register tiles exist only if the calls inside them and the loops over them are gone.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define TROPILLA_INLINE [[gnu::always_inline]] inline
 #else
 #define TROPILLA_INLINE __forceinline
@@ -24,7 +24,7 @@
 #endif
 
 // Four activations as one number, wherever they lie.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 using UnalignedWord [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
 #else
 using UnalignedWord = int32_t;

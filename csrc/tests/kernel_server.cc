@@ -5,7 +5,6 @@
 // Response: the buffers' bytes, in order. An error ends the program with a message on standard error.
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
@@ -40,17 +39,17 @@ std::string read_text() {
 class Buffer {
  public:
   Buffer() : size_(read_count()), position_(read_count()), lead_(read_count()) {
-    void* room = nullptr;
-    if (posix_memalign(&room, 64, lead_ + size_) != 0) throw std::bad_alloc();
-    room_.reset(static_cast<uint8_t*>(room));
+    room_.reset(static_cast<uint8_t*>(::operator new(lead_ + size_, kAlignment)));
     read_bytes(room_.get() + lead_, size_);
   }
   void* array() const { return room_.get() + lead_ + position_; }
   void write() const { std::fwrite(room_.get() + lead_, 1, size_, stdout); }
 
  private:
+  static constexpr std::align_val_t kAlignment{64};
+
   struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
+    void operator()(uint8_t* p) const { ::operator delete(p, kAlignment); }
   };
   uint64_t size_, position_, lead_;
   std::unique_ptr<uint8_t, Free> room_;
