@@ -26,7 +26,7 @@ Attention::Attention(const AttentionShape& shape, int64_t max_tokens, const Kern
       max_rows_(tokens_per_task_ * group_),
       kernels_(kernels),
       pool_(pool),
-      queries_(max_tokens * shape.n_heads * shape.head_dim),
+      queries_(size_product({max_tokens, shape.n_heads, shape.head_dim})),
       sums_(pool.size() * 2 * sums_floats()),
       visible_(pool.size() * 2 * max_rows_) {}
 

@@ -16,7 +16,7 @@ KVCache::KVCache(KVType type, int64_t n_blocks, int64_t n_layers, int64_t n_kv_h
       n_kv_heads_(n_kv_heads),
       head_dim_(head_dim),
       row_bytes_(head_dim * cell_bytes(type)),
-      cells_(n_blocks * n_layers * 2 * n_kv_heads * kKVBlockTokens * row_bytes_) {}
+      cells_(size_product({n_blocks, n_layers, 2, n_kv_heads, kKVBlockTokens, row_bytes_})) {}
 
 void KVCache::put(const Kernels& kernels, int64_t block, int64_t layer, int64_t kv_head, int64_t slot,
                   const float* key, const float* value) const {

@@ -47,16 +47,16 @@ Llama::Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KV
       matmul_(kernels_, pool_),
       attention_({shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.sliding_window}, limits.max_tokens,
                  kernels_, pool_),
-      x_(limits.max_tokens * shape.dim),
-      rotations_(limits.max_tokens * shape.head_dim),
-      q_(limits.max_tokens * shape.q_dim()),
-      k_(limits.max_tokens * shape.kv_dim()),
-      v_(limits.max_tokens * shape.kv_dim()),
+      x_(size_product({limits.max_tokens, shape.dim})),
+      rotations_(size_product({limits.max_tokens, shape.head_dim})),
+      q_(size_product({limits.max_tokens, shape.q_dim()})),
+      k_(size_product({limits.max_tokens, shape.kv_dim()})),
+      v_(size_product({limits.max_tokens, shape.kv_dim()})),
       normed_(limits.max_tokens, shape.dim),
       mixed_(limits.max_tokens, shape.q_dim()),
       gated_(limits.max_tokens, shape.ffn_dim),
       last_(limits.max_logit_rows, shape.dim),
-      logits_(limits.max_logit_rows * shape.vocab_size) {}
+      logits_(size_product({limits.max_logit_rows, shape.vocab_size})) {}
 
 void Llama::load(const std::string& name, TensorType type, int64_t rows, int64_t cols,
                  std::span<const uint8_t> stored) {

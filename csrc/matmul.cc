@@ -50,7 +50,7 @@ void place(const float* tile_out, int64_t tile, int64_t n_tokens, int64_t n_cols
 
 TokenInput::TokenInput(int64_t max_tokens, int64_t n_cols)
     : n_cols_(n_cols),
-      f32_(max_tokens * n_cols),
+      f32_(size_product({max_tokens, n_cols})),
       q_(max_tokens * n_cols),
       scale_(max_tokens * ceil_div(n_cols, kActivationBlock)),
       sums_(max_tokens * ceil_div(n_cols, kSumBlock)) {}

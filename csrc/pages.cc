@@ -12,6 +12,16 @@
 
 namespace tropilla {
 
+int64_t size_product(std::initializer_list<int64_t> sizes) {
+  constexpr int64_t kLargest = int64_t{1} << 56;
+  int64_t product = 1;
+  for (const int64_t size : sizes) {
+    if (size > 0 && product > kLargest / size) throw std::bad_alloc();
+    product *= size;
+  }
+  return product;
+}
+
 #ifdef _WIN32
 
 void* allocate_pages(size_t size_bytes) {

@@ -4,10 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <type_traits>
 #include <utility>
 
 namespace tropilla {
+
+// The product of sizes. Throws std::bad_alloc if it is more than any machine can address: sizes come
+// from files and options, and a product that wraps around would set aside too little.
+int64_t size_product(std::initializer_list<int64_t> sizes);
 
 // Throws std::bad_alloc.
 void* allocate_pages(size_t size_bytes);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -28,9 +29,16 @@ void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
+// The object is complete once the constructor without arguments is done: if a thread cannot be started,
+// the destructor ends those that were.
+ThreadPool::ThreadPool(int n_threads) : ThreadPool() {
   if (n_threads < 1) throw std::invalid_argument("threads must be at least 1, got " + std::to_string(n_threads));
-  for (int worker = 1; worker < n_threads; ++worker) threads_.emplace_back(&ThreadPool::work, this, worker);
+  try {
+    for (int worker = 1; worker < n_threads; ++worker) threads_.emplace_back(&ThreadPool::work, this, worker);
+  } catch (const std::system_error&) {
+    throw std::runtime_error("only " + std::to_string(size()) + " threads of " + std::to_string(n_threads) +
+                             " could be started; ask for fewer");
+  }
 }
 
 ThreadPool::~ThreadPool() {

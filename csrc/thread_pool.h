@@ -16,7 +16,8 @@ namespace tropilla {
 
 class ThreadPool {
  public:
-  // n_threads counts the caller: 1 starts no thread. Throws std::invalid_argument below 1.
+  // n_threads counts the caller: 1 starts no thread. Throws std::invalid_argument below 1, and
+  // std::runtime_error if the system starts fewer.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -36,6 +37,8 @@ class ThreadPool {
   }
 
  private:
+  ThreadPool() = default;
+
   using Call = void (*)(const void* body, int64_t begin, int64_t end, int worker);
 
   template <class Body>

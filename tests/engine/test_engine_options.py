@@ -18,8 +18,10 @@ from tropilla.errors import CapacityError, OptionError, UnsupportedError
     "options",
     [
         {"threads": 0},
+        {"threads": 1 << 40},
         {"context_length": 0},
         {"kv_memory_mb": 0},
+        {"kv_memory_mb": 1 << 100},
         {"prefill_chunk": 0},
         {"prefill_chunk": 4097},
         {"max_batch": 0},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -22,14 +24,22 @@ from tropilla.model.weights import ModelWeights
 MODEL = random_model(others={"ffn_up": "Q8_0"})
 
 
-def new_llama(model: Model = MODEL) -> _native.Llama:
+def new_llama(
+    model: Model = MODEL,
+    /,
+    *,
+    max_tokens: int = 8,
+    max_logit_rows: int = 2,
+    n_kv_blocks: int = 4,
+    n_threads: int = 1,
+) -> _native.Llama:
     return _native.Llama(
         native_shape(model.weights),
-        max_tokens=8,
-        max_logit_rows=2,
-        n_kv_blocks=4,
+        max_tokens=max_tokens,
+        max_logit_rows=max_logit_rows,
+        n_kv_blocks=n_kv_blocks,
         kv_type=_native.KVType.F16,
-        n_threads=1,
+        n_threads=n_threads,
         isa="",
     )
 
@@ -64,6 +74,32 @@ def loaded_llama() -> _native.Llama:
 def test_refuses_tensors(name: str, type_id: int, rows: int, cols: int, n_bytes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         new_llama().load(name, type_id, rows, cols, bytes(n_bytes))
+
+
+@pytest.mark.parametrize("size", ["max_tokens", "max_logit_rows", "n_kv_blocks"])
+@pytest.mark.parametrize("n", [1 << 40, 1 << 51, 1 << 58, (1 << 63) - 1])
+def test_sizes_beyond_any_memory_do_not_wrap_around(size: str, n: int) -> None:
+    """A product that wraps around 2**64 would set aside little and then be written past its end."""
+    with pytest.raises(MemoryError):
+        new_llama(**{size: n})
+
+
+def test_threads_that_cannot_be_started_are_an_error_and_not_the_end_of_the_process() -> None:
+    resource = pytest.importorskip("resource")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux counts the stacks of threads against this limit")
+    code = (
+        "import resource\n"
+        "from tests.engine.test_llama import new_llama\n"
+        "new_llama(n_threads=2)\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, (6 << 30, {resource.RLIM_INFINITY}))\n"
+        "try:\n"
+        "    new_llama(n_threads=5000)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("only "), (ran.returncode, ran.stderr[-300:])
 
 
 def test_refuses_a_tensor_twice() -> None:

@@ -19,7 +19,7 @@ class EngineOptions:
     """Say how much of the machine the engine takes and how it cuts up its work."""
 
     threads: int | None = option(
-        None, help="threads; one for each core of this process if absent", at_least=1
+        None, help="threads; one for each core of this process if absent", at_least=1, at_most=1024
     )
     context_length: int | None = option(
         None,
@@ -27,7 +27,10 @@ class EngineOptions:
         at_least=1,
     )
     kv_memory_mb: int | None = option(
-        None, help="memory for keys and values in MB; one full context if absent", at_least=1
+        None,
+        help="memory for keys and values in MB; one full context if absent",
+        at_least=1,
+        at_most=1_000_000_000,
     )
     kv_type: str = option(
         "f16", help="what keys and values are kept as; f32 doubles their memory", choices=KV_BYTES
