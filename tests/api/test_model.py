@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 from dataclasses import replace
@@ -38,6 +39,17 @@ def test_usage_counts_prompt_answer_and_what_was_cached(tiny: tropilla.Model) ->
     assert (usage.prompt_tokens, usage.completion_tokens) == (n_prompt, 24)
     assert usage.cached_tokens == n_prompt // 32 * 32
     assert usage.decode_s > 0
+
+
+@pytest.mark.parametrize("start", ["stream", "chat_stream"])
+def test_an_answer_given_up_before_its_first_piece_is_not_computed(tiny: tropilla.Model, start: str) -> None:
+    """As when a client is gone before the server first writes to it."""
+    pieces = tiny.stream("once", GREEDY) if start == "stream" else tiny.chat_stream(HELLO, GREEDY)
+    assert tiny.engine.has_work
+    pieces.close()
+    del pieces
+    gc.collect()
+    assert not tiny.engine.has_work
 
 
 def test_a_seed_repeats_an_answer_and_every_reply_tells_its_own(tiny: tropilla.Model) -> None:

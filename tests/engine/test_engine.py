@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from tests.engine.driving import MODEL, PROMPT, Make, answer, finish, sampling
 from tests.engine.models import CONFIG, expected_logits, random_model, rounding_bound
 from tropilla.engine.engine import Engine
 from tropilla.engine.engine_options import EngineOptions
+from tropilla.engine.scheduler import Span
 from tropilla.errors import RequestError
 
 
@@ -46,6 +48,38 @@ def test_same_seed_same_tokens_alone_and_in_a_batch_of_16(make: Make) -> None:
 def test_options_change_no_result(make: Make, option: dict[str, int]) -> None:
     how = sampling(temperature=1.0, seed=3)
     assert answer(make(**option), PROMPT, how) == answer(make(), PROMPT, how)
+
+
+def test_a_submit_may_come_while_an_idle_step_looks_around(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once came between the look at an empty queue and the check that nothing was left waiting there."""
+    engine = make()
+    core = engine._live_core
+    schedule = core.scheduler.schedule
+
+    def schedule_then_submit() -> list[Span]:
+        spans = schedule()
+        monkeypatch.undo()
+        engine.submit(PROMPT, sampling(3))
+        return spans
+
+    monkeypatch.setattr(core.scheduler, "schedule", schedule_then_submit)
+    assert engine.step() == []
+    assert len([event for _ in range(4) for event in engine.step()]) == 3
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_a_stream_given_up_before_its_first_event_cancels_its_sequence(make: Make, how: str) -> None:
+    engine = make()
+    sequence = engine.submit(PROMPT, sampling())
+    events = engine.stream(sequence)
+    if how == "close":
+        events.close()
+    del events
+    gc.collect()
+    assert sequence.finish_reason == "cancelled"
+    assert not engine.has_work
 
 
 def test_a_stop_token_ends_the_answer(make: Make) -> None:

@@ -16,7 +16,7 @@ from tropilla.api.token_sampling import token_sampling
 from tropilla.engine.engine import Engine
 from tropilla.engine.engine_options import EngineOptions
 from tropilla.engine.sampling import Sampling
-from tropilla.engine.sequence import LiveSequence
+from tropilla.engine.sequence import LiveSequence, TokenEvent
 from tropilla.engine.stats import EngineStats
 from tropilla.errors import FormatError, RequestError
 from tropilla.formats.checkpoint import Checkpoint, open_checkpoint
@@ -197,11 +197,13 @@ class Model:
             banned=sampling.banned_strings,
             rewind=partial(self.engine.rewind, sequence),
         )
-        return self._pieces(sequence, text_stream)
+        return self._pieces(sequence, self.engine.stream(sequence), text_stream)
 
-    def _pieces(self, sequence: LiveSequence, text_stream: TextStream) -> Generator[Piece, None, None]:
+    def _pieces(
+        self, sequence: LiveSequence, events: Generator[TokenEvent, None, None], text_stream: TextStream
+    ) -> Generator[Piece, None, None]:
         last = None
-        with closing(self.engine.stream(sequence)) as events:
+        with closing(events):
             for piece in text_stream.pieces(events):
                 if piece.finish_reason is None:
                     yield piece

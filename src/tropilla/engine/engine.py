@@ -113,7 +113,9 @@ class Engine:
         with self._lock:
             sequence.streamed = True
             self._unstreamed.pop(sequence.id, None)
-        return self._stream(sequence)
+        events = self._stream(sequence)
+        next(events)
+        return events
 
     def cancel(self, sequence: LiveSequence) -> None:
         """End a sequence soon, from any thread; does not wait for a step under way.
@@ -222,6 +224,8 @@ class Engine:
 
     def _stream(self, sequence: LiveSequence) -> Generator[TokenEvent, None, None]:
         try:
+            # Taken by stream(): a generator that never began would not cancel when it is closed.
+            yield TokenEvent(sequence_id=sequence.id)
             # The reader may rewind at any event, even the last; only then is the end known.
             while sequence.events or sequence.finish_reason is None:
                 while sequence.events:

@@ -135,6 +135,7 @@ class Scheduler:
         missing = self.blocks.blocks_for(len(sequence.token_ids)) - len(sequence.blocks)
         if missing + len(self.running) <= self.blocks.n_free and self._extend(sequence):
             return True
+        assert self.running, "a waiting sequence must fit an empty engine"
         self._let_go(sequence)
         return False
 
