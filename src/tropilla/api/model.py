@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
+from tropilla.api.capacity import require_memory
 from tropilla.api.pieces import Piece, Reply, Usage
 from tropilla.api.text_stream import TextStream
 from tropilla.api.token_sampling import token_sampling
@@ -22,6 +23,7 @@ from tropilla.errors import FormatError, RequestError
 from tropilla.formats.checkpoint import Checkpoint, open_checkpoint
 from tropilla.hub.catalogue import catalogue
 from tropilla.hub.library import resolve
+from tropilla.hub.memory import measure_memory
 from tropilla.hub.names import looks_like_path
 from tropilla.model.config import LlamaConfig
 from tropilla.model.weights import load_weights
@@ -71,6 +73,8 @@ class Model:
             raise FormatError(checkpoint.path, "brings no tokenizer; put its tokenizer file beside it")
         self.path = checkpoint.path
         weights = load_weights(checkpoint)
+        available_bytes = measure_memory().available_bytes
+        require_memory(checkpoint, weights.config, options, available_bytes=available_bytes)
         self.tokenizer: Tokenizer = load_tokenizer(checkpoint.tokenizer)
         self.chat_prompt: ChatPrompt = choose_chat_prompt(
             self.tokenizer,
