@@ -56,7 +56,8 @@ class EngineOptions:
             return min(config.context_length, DEFAULT_LONGEST_CONTEXT)
         if self.context_length > config.context_length:
             raise OptionError(
-                f"context_length is {self.context_length}, but the model was made for {config.context_length}"
+                f"context_length is {self.context_length}, but the model was made for "
+                f"{config.context_length}; give that or less"
             )
         return self.context_length
 

@@ -44,6 +44,7 @@ class CPUExecutor:
         Raises CapacityError where memory runs out, UnsupportedError for a tensor type or an
         instruction set without kernels.
         """
+        _check_isa(isa)
         kv_bytes = n_kv_blocks * BLOCK_TOKENS * weights.config.kv_bytes_per_token(KV_BYTES[kv_type])
         try:
             self._model = _native.Llama(
@@ -117,6 +118,14 @@ class CPUExecutor:
     def cancel(self) -> None:
         """Make the step under way, or else the next one, return False soon."""
         self._model.cancel()
+
+
+def _check_isa(isa: str | None) -> None:
+    names = _native.isa_names()
+    if isa is not None and isa not in names:
+        raise UnsupportedError(
+            f"kernels named {isa!r} do not run on this machine; choose one of {', '.join(names)}"
+        )
 
 
 def native_shape(weights: ModelWeights) -> _native.LlamaShape:
