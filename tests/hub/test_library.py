@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tropilla.errors import FormatError, RequestError
+from tropilla.errors import FormatError, PullError, RequestError
 from tropilla.hub.library import (
     broken,
     find,
@@ -184,3 +184,12 @@ def test_sec4_a_link_out_of_the_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="leads out of the library"):
         remove("stories")
     assert (outside / "model.gguf").exists()
+
+
+def test_a_library_that_cannot_be_written_names_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()  # no folder can be made inside a file, not even by root
+    monkeypatch.setenv("TROPILLA_HOME", str(tmp_path / "file"))
+    with pytest.raises(PullError, match=r"cannot be written .*; set TROPILLA_HOME"), staging("m"):
+        pass

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.tiny_model import write_tiny_model
 from tests.hub.fake_hub import COMMIT, FakeHub, served
 from tests.hub.test_wheel import CONTENT, make_wheel, source
-from tropilla.errors import OptionError, PullError, RequestError
+from tropilla.errors import FormatError, OptionError, PullError, RequestError
 from tropilla.events import Event, Notice, Progress, Saved
 from tropilla.hub import catalogue as catalogue_module
+from tropilla.hub import contents as contents_module
 from tropilla.hub import pull as pull_module
 from tropilla.hub.catalogue import Catalogue, CatalogueModel, HuggingFaceSource, WheelSource, catalogue
 from tropilla.hub.library import find, installed, models_folder
@@ -193,15 +195,31 @@ def test_a_listed_model_comes_in_its_usual_type_or_another(
 
 
 def test_a_file_of_this_machine_joins_the_library(tmp_path: Path) -> None:
-    file = tmp_path / "My Llama (7B)..gguf"
-    file.write_bytes(b"weights")
+    file = write_tiny_model(tmp_path / "My Llama (7B)..gguf")
+    content = file.read_bytes()
     end = saved(pull(str(file)))
-    assert end.path.read_bytes() == b"weights"
+    assert end.path.read_bytes() == content
     assert find("my-llama-7b").path == end.path
     file.unlink()
-    assert end.path.read_bytes() == b"weights"
+    assert end.path.read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [b"", b"weights", b"GGUF\3\0\0\0"])
+def test_what_is_no_model_stays_out_of_the_library(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(content)
+    with pytest.raises(FormatError, match=r"x\.gguf"):
+        list(pull(str(file)))
+    assert not installed()
+
+
+@pytest.fixture
+def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files pass for a model whatever they hold, where only their names matter."""
+    monkeypatch.setattr(contents_module, "read_contents", lambda _: None)
+
+
+@pytest.mark.usefixtures("any_content")
 def test_all_parts_of_a_split_file_join_the_library(tmp_path: Path) -> None:
     parts = [f"m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
     for part in parts:
@@ -212,6 +230,7 @@ def test_all_parts_of_a_split_file_join_the_library(tmp_path: Path) -> None:
     assert sorted(find("m").receipt.files) == parts
 
 
+@pytest.mark.usefixtures("any_content")
 def test_a_folder_of_this_machine_joins_the_library(tmp_path: Path) -> None:
     folder = tmp_path / "llama"
     folder.mkdir()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
-from tropilla.errors import FormatError, RequestError
+from tropilla.errors import FormatError, PullError, RequestError
 from tropilla.hub.names import ID, looks_like_path, model_id
 from tropilla.hub.receipt import RECEIPT_NAME, Receipt
 from tropilla.options import suggestion
@@ -129,7 +129,10 @@ def remove(name: str) -> int:
 def staging(name: str) -> Iterator[Path]:
     """Give an empty folder on the library's disk; whatever is left in it afterwards is deleted."""
     folder = _staging_root() / _unique(model_id(name))
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except PermissionError as error:
+        raise _not_writable(error) from error
     try:
         yield folder
     finally:
@@ -178,8 +181,19 @@ def publish(staged: Path, receipt: Receipt) -> InstalledModel:
 
 def _staging_root() -> Path:
     root = models_folder() / _STAGING
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(error) from error
     return root
+
+
+def _not_writable(error: OSError) -> PullError:
+    reason = error.strerror or error
+    return PullError(
+        f"the library folder {library_folder()} cannot be written ({reason}); "
+        "set TROPILLA_HOME to a folder of yours"
+    )
 
 
 def _unique(stem: str) -> str:

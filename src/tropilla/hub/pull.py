@@ -120,6 +120,8 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _take(files: list[Path], path: Path, name: str) -> Iterator[Event]:
+    from tropilla.hub.contents import read_contents  # the readers of every format, which only this way needs
+
     sizes = {file.name: file.stat().st_size for file in files}
     receipt = Receipt(
         name=model_id(name),
@@ -128,6 +130,7 @@ def _take(files: list[Path], path: Path, name: str) -> Iterator[Event]:
         opens=min(sizes) if path.is_file() else None,  # the first part
         files={file: PulledFile(size_bytes=size, sha256=None) for file, size in sizes.items()},
     )
+    read_contents(path)  # raises for what is no model, before the library takes it in
     with library.staging(name) as folder:
         done = 0
         for file in files:
