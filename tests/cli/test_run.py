@@ -196,3 +196,10 @@ class TestDefaultModel:
         loaded = set(done.stderr.split())
         assert "tropilla.engine.engine" in loaded
         assert not loaded & {"numpy", "torch", "rich", "prompt_toolkit", "asyncio"}
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_message_is_refused_but_an_empty_text_goes_on(prompt: str) -> None:
+    with pytest.raises(RequestError, match=r"the prompt is empty; .* --raw"):
+        call("-p", prompt)
+    assert call("-p", prompt, "--raw").asked[0][:2] == ("raw", prompt)

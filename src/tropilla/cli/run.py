@@ -49,6 +49,10 @@ def run(arguments: argparse.Namespace, open_model: Callable[[str], Model] | None
     if arguments.raw and arguments.system is not None:
         raise OptionError("--system is for chats; leave it out, or leave out --raw")
     prompt = _prompt(arguments)
+    if not arguments.raw and not prompt.strip():
+        raise RequestError(
+            "the prompt is empty; write one, or let the model begin a text of its own with --raw"
+        )
     sampling = from_flags(Sampling, arguments)
     with (open_model or model_opener(arguments))(arguments.model) as model:
         if arguments.json:
