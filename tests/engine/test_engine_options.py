@@ -72,7 +72,9 @@ def test_cache_too_small_for_a_context() -> None:
 
 def test_isa(make: Make) -> None:
     assert make(isa="scalar").stats.isa == "scalar"
-    with pytest.raises(UnsupportedError, match="kernels named 'abacus' do not run .*; choose one of .*scalar"):
+    with pytest.raises(
+        UnsupportedError, match=r"kernels named 'abacus' do not run .*; choose one of .*scalar"
+    ):
         make(isa="abacus")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tropilla.errors import UnsupportedError
@@ -95,10 +97,13 @@ def test_layers() -> None:
     assert layer_and_name("output.weight") == (None, "output.weight")
 
 
+FILE = Path("m.gguf")
+
+
 def test_architectures() -> None:
-    assert architecture_of_gguf("qwen2") == "qwen2"
-    assert architecture_of_hugging_face("MistralForCausalLM") == "mistral"
-    with pytest.raises(UnsupportedError, match=r"'gemma2' .* runs llama, qwen2, qwen3"):
-        architecture_of_gguf("gemma2")
+    assert architecture_of_gguf(FILE, "qwen2") == "qwen2"
+    assert architecture_of_hugging_face(FILE, "MistralForCausalLM") == "mistral"
+    with pytest.raises(UnsupportedError, match=r"m.gguf: architecture 'gemma2' .* runs llama, qwen2, qwen3"):
+        architecture_of_gguf(FILE, "gemma2")
     with pytest.raises(UnsupportedError, match="SmolLM3ForCausalLM"):
-        architecture_of_hugging_face("SmolLM3ForCausalLM")
+        architecture_of_hugging_face(FILE, "SmolLM3ForCausalLM")

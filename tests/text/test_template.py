@@ -337,3 +337,8 @@ def test_a_message_cannot_inject_special_tokens(
     harmless, hostile = encoded("a"), encoded(content)
     assert [i for i in hostile if llama3.is_special(i)] == [i for i in harmless if llama3.is_special(i)]
     assert content in llama3.decode(hostile)
+
+
+def test_an_error_is_one_sentence() -> None:
+    with pytest.raises(UnsupportedError, match=r"'end of print statement'; chat in .* \(--format, or"):
+        ChatTemplate("{{ message ")

@@ -51,7 +51,7 @@ def open_gguf(path: Path) -> Checkpoint:
 def _checkpoint(path: Path, file: GGUFFile) -> Checkpoint:
     if "general.architecture" not in file.metadata:
         raise FormatError(path, "does not say general.architecture, so it is no model file")
-    architecture = architecture_of_gguf(file.metadata["general.architecture"])
+    architecture = architecture_of_gguf(path, file.metadata["general.architecture"])
     hyperparameters = _hyperparameters(path, architecture, file.metadata, file.tensors)
     template = Fields(path, file.metadata).text("tokenizer.chat_template")
     return Checkpoint(

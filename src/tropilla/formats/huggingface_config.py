@@ -21,11 +21,11 @@ def architecture_of(config: Fields) -> str:
     """Return our name of the model's architecture; raises UnsupportedError for others."""
     classes = config.raw("architectures")
     if isinstance(classes, list) and classes:
-        return architecture_of_hugging_face(classes[0])
+        return architecture_of_hugging_face(config.path, classes[0])
     by_type = {architecture.model_type: architecture for architecture in ARCHITECTURES.values()}
     model_type = config.text("model_type") or ""
     known = by_type.get(model_type)
-    return architecture_of_hugging_face(known.hugging_face if known else model_type or classes)
+    return architecture_of_hugging_face(config.path, known.hugging_face if known else model_type or classes)
 
 
 def hyperparameters_of(config: Fields, architecture: str) -> dict[str, object]:

@@ -162,14 +162,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-def architecture_of_gguf(name: object) -> str:
+def architecture_of_gguf(path: Path, name: object) -> str:
     """Return our name of a GGUF architecture; raises UnsupportedError naming it and ours."""
-    return _look_up(name, {ours: ours for ours, a in ARCHITECTURES.items() if a.gguf == ours})
+    return _look_up(path, name, {ours: ours for ours, a in ARCHITECTURES.items() if a.gguf == ours})
 
 
-def architecture_of_hugging_face(name: object) -> str:
+def architecture_of_hugging_face(path: Path, name: object) -> str:
     """Return our name of a Hugging Face class; raises UnsupportedError naming it and ours."""
-    return _look_up(name, {a.hugging_face: ours for ours, a in ARCHITECTURES.items()})
+    return _look_up(path, name, {a.hugging_face: ours for ours, a in ARCHITECTURES.items()})
 
 
 def unknown_tensor(path: Path, name: str) -> UnsupportedError:
@@ -182,10 +182,12 @@ def mixture_of_experts(path: Path) -> UnsupportedError:
     return UnsupportedError(f"{path}: mixtures of experts are not supported; Tropilla runs dense models")
 
 
-def _look_up(name: object, known: Mapping[str, str]) -> str:
+def _look_up(path: Path, name: object, known: Mapping[str, str]) -> str:
     if isinstance(name, str) and name in known:
         return known[name]
-    raise UnsupportedError(f"architecture {name!r} is not supported; Tropilla runs {', '.join(known)}")
+    raise UnsupportedError(
+        f"{path}: architecture {name!r} is not supported; Tropilla runs {', '.join(known)}"
+    )
 
 
 # Our name of a hyperparameter -> the GGUF key after the architecture's name.

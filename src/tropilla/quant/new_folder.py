@@ -31,8 +31,11 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.rename(path)
-    except OSError as error:
-        raise FormatError(path, f"cannot be written: {error.strerror or error}") from error
+    except (OSError, FormatError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise FormatError(path, f"cannot be written: {cause.strerror or cause}") from cause
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -11,7 +11,7 @@ from tropilla.text.special_tokens import Guard, strings_in
 from tropilla.text.template_limits import MAX_SOURCE_CHARS, Meter, TemplateLimitError
 from tropilla.text.tokenizer import Tokenizer
 
-_NEXT_STEP = "choose one of the built-in prompt formats instead"
+_NEXT_STEP = "chat in one of the built-in prompt formats instead (--format, or prompt_format=)"
 
 
 class ChatTemplate:
@@ -93,7 +93,9 @@ def _compile_errors() -> Iterator[None]:
     except TemplateLimitError as error:
         raise UnsupportedError(f"the chat template {error}; {_NEXT_STEP}") from None
     except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError, OverflowError) as error:
-        raise UnsupportedError(f"the chat template does not compile: {error}; {_NEXT_STEP}") from None
+        raise UnsupportedError(
+            f"the chat template does not compile: {_sentence(error)}; {_NEXT_STEP}"
+        ) from None
 
 
 @contextmanager
@@ -108,5 +110,10 @@ def _render_errors() -> Iterator[None]:
         raise UnsupportedError(f"the chat template {error} and was stopped; {_NEXT_STEP}") from None
     except Exception as error:  # a template can raise anything that an expression can
         raise UnsupportedError(
-            f"the chat template fails with {type(error).__name__}: {error}; {_NEXT_STEP}"
+            f"the chat template fails with {type(error).__name__}: {_sentence(error)}; {_NEXT_STEP}"
         ) from None
+
+
+def _sentence(error: Exception) -> str:
+    """Return the error's words without the full stop that would end our sentence in its middle."""
+    return str(error).rstrip(".")
