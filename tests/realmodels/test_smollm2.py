@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tropilla
 from tests.engine.models import read_in_chunks, sequence_of
-from tests.realmodels.oracle import log_probabilities, transformers_model
-from tropilla.engine.engine import Engine
-from tropilla.engine.engine_options import EngineOptions
+from tests.realmodels.oracle import transformers_model
+from tests.realmodels.wikitext import WIKITEXT, WINDOW, digest, wikitext_windows
 from tropilla.engine.executor import CPUExecutor
 from tropilla.formats.checkpoint import open_checkpoint
 from tropilla.formats.stored import StoredTensor
@@ -25,8 +26,6 @@ from tropilla.text.tokenizer import Tokenizer, load_tokenizer
 Array = NDArray[Any]
 
 TEXT = "The llama is a domesticated South American camelid, widely used as a meat and pack animal by"
-WINDOW = 512
-N_WINDOWS = 100
 
 
 class Source:
@@ -68,14 +67,12 @@ def test_f32_logits_equal_transformers(source: Source) -> None:
 
 
 @pytest.mark.slow
-def test_perplexity_as_shipped_is_within_half_a_percent(source: Source, real_data: Path) -> None:
-    """WikiText-2 test, windows of 512 tokens, of which the second half counts; both on the same tokens."""
-    text = (real_data / "bench" / "perplexity" / "wiki.test.raw").read_text("utf-8")
-    token_ids = source.tokenizer.encode(text[: N_WINDOWS * WINDOW * 6], add_bos=False)
-    windows = [token_ids[i * WINDOW : (i + 1) * WINDOW] for i in range(N_WINDOWS)]
-    assert len(windows[-1]) == WINDOW
-    expected = [log_probabilities(source.oracle, window)[WINDOW // 2 :] for window in windows]
-    with Engine(source.weights, EngineOptions(context_length=WINDOW)) as engine:
-        ours = [engine.score(window, first=WINDOW // 2 + 1) for window in windows]
-    reference = float(np.exp(-np.mean(np.concatenate(expected))))
-    assert np.exp(-np.mean(np.concatenate(ours))) == pytest.approx(reference, rel=0.005)
+def test_perplexity_as_shipped_is_within_half_a_percent(default_model: Path, real_data: Path) -> None:
+    """WikiText-2 test in windows of 512 tokens, of which the second half counts."""
+    golden = json.loads(WIKITEXT.read_text("utf-8"))
+    with tropilla.load(default_model, context_length=WINDOW) as model:
+        windows = wikitext_windows(model.tokenizer, real_data)
+        assert digest(windows) == golden["token_digest"]
+        ours = [np.mean(model.engine.score(window, first=WINDOW // 2 + 1)) for window in windows]
+    reference = np.exp(-np.mean(golden["mean_logprobs"]))
+    assert np.exp(-np.mean(ours)) == pytest.approx(reference, rel=0.005)
