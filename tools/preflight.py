@@ -1,5 +1,6 @@
 """Say plainly what this machine lacks before the first build; run by make with the system's Python."""
 
+import os
 import shutil
 import sys
 import sysconfig
@@ -10,7 +11,7 @@ def missing():
     """Yield one sentence for each thing that the set-up needs and this machine lacks."""
     if sys.version_info < (3, 11):
         yield f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}. Set PYTHON=..."
-    if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++", "cl")):
+    if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++", "cl")):
         yield (
             "No C++ compiler was found. On Debian or Ubuntu: sudo apt-get install build-essential; "
             "on macOS: xcode-select --install; on Windows: install the Visual Studio Build Tools."
