@@ -28,9 +28,21 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
-native:  ## rebuild the C++ extension in place, quickly, for development
+# The environment's Python runs the copy of the extension in its site-packages, built in INSTALLED_BUILD.
+# Without an environment the extension goes beside the sources, for PYTHONPATH=src.
+ifneq ($(wildcard $(VENV)/installed),)
+INSTALLED_BUILD = build/$(shell $(BIN)/python -c 'import sys; print(sys.implementation.cache_tag)')
+SITE_PACKAGES = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+
+native:  ## rebuild only the C++ extension, quickly, for development
+	@test -f $(INSTALLED_BUILD)/CMakeCache.txt || $(INSTALL) --no-build-isolation --no-deps -e .
+	$(BIN)/cmake --build $(INSTALLED_BUILD)
+	@$(BIN)/cmake --install $(INSTALLED_BUILD) --prefix "$(SITE_PACKAGES)" >/dev/null
+else
+native:
 	cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$$(command -v python) -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/src/tropilla >/dev/null
 	cmake --build build/native
+endif
 
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 0
@@ -50,7 +62,9 @@ system-packages:  ## install the Debian packages of system-packages.txt (needs r
 	apt-get update -qq && grep -v '^#' system-packages.txt | xargs apt-get install -y -qq --no-install-recommends
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build src/tropilla/_native*
+	rm -rf $(VENV) build dist src/tropilla/_native*.so src/tropilla/_native*.pyd
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc -type f)
 
