@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.hub.test_library import put
 from tropilla.cli import main
+from tropilla.cli.models import short_path
+from tropilla.events import Saved
 from tropilla.hub.catalogue import catalogue
 from tropilla.hub.pull import pull
 
@@ -17,7 +21,7 @@ FIT = ["models", "--fit", "--memory", "10GB", "--bandwidth", "40GB"]
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert main(list(argv)) == 0
-    return capsys.readouterr().out
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
 
 
 def failed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -54,15 +58,15 @@ def test_a_model_that_cannot_be_opened_is_named_beside_the_others(capsys: pytest
 
 
 def test_f53_the_catalogue_lists_every_family_with_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line.strip() for line in printed(capsys, "models", "--catalogue").splitlines()]
+    out = printed(capsys, "models", "--catalogue")
+    words = " ".join(out.split())  # however the lines are wrapped
     for family in catalogue().families:
-        place = lines.index(f"{family.title}  {family.sizes}")
-        assert lines[place + 1] == f"data: {family.training_data}"
-        facts = (family.prompt_format, family.licence, family.recipe)
-        assert all(fact in lines[place + 2] for fact in facts)
+        head = f"{family.title} {family.sizes} data: {family.training_data} prompt format: "
+        facts = words[words.index(head) + len(head) :].split(" data: ")[0]
+        assert all(fact in facts for fact in (family.prompt_format, family.licence, family.recipe))
     for model in catalogue().models:
-        (line,) = [line for line in lines if line.strip().startswith(f"{model.name} ")]
-        assert model.how_to_get in line
+        assert f"tropilla pull {model.name}" == model.how_to_get or model.how_to_get in words
+        assert rows(out, model.name)
 
 
 def test_the_catalogue_as_json_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,10 +80,12 @@ def test_fit_names_the_best_and_why_others_fail(capsys: pytest.CaptureFixture[st
     out = printed(capsys, *FIT)
     assert "10 GB of memory, as given, 40 GB/s bandwidth, as given" in out
     assert "Best: " in out
-    assert "too big by" in rows(out, "llama-65b")[0]
+    assert "too big" in rows(out, "llama-65b")[0]
     assert "too slow" in rows(out, "llama-13b")[0]
-    assert "tropilla pull smollm2" in rows(out, "smollm2")[0]
-    assert "by hand" in rows(out, "alpaca-7b")[0]
+    assert "tropilla pull ..." in out
+    assert rows(out, "smollm2")[0].endswith("  smollm2")
+    assert rows(out, "llama-13b")[0].endswith("  llama-13b --file Q4_0")
+    assert "(by hand)" in rows(out, "alpaca-7b")[0]
 
 
 def test_fit_s_wishes_change_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,3 +123,31 @@ def test_wrong_flags_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     assert "not allowed with" in failed(capsys, "models", "--fit", "--catalogue")
     assert "is not a size" in failed(capsys, "models", "--fit", "--memory", "much")
     assert "context_length" in failed(capsys, *FIT, "--context", "-1")
+
+
+@pytest.mark.parametrize("lists", [["--catalogue"], FIT[1:]])
+def test_lists_fit_a_narrow_terminal_and_a_pipe(
+    lists: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = printed(capsys, "models", *lists)
+    assert max(map(len, piped.splitlines())) <= 100
+    assert not [line for line in piped.splitlines() if line != line.rstrip()]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = printed(capsys, "models", *lists)
+    assert max(map(len, shown.splitlines())) <= 80
+    if lists != ["--catalogue"]:  # every model keeps to one line
+        assert rows(shown, "gpt4-x-alpaca-13b")[0].rstrip().endswith("(by hand)")
+
+
+@pytest.mark.usefixtures("library")
+def test_a_path_too_long_for_the_table_has_its_own_line(
+    real_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (*_, end) = pull(str(real_data / "weights" / "stories260K" / "stories260K.bin"))
+    assert isinstance(end, Saved)
+    where = short_path(end.path)
+    assert rows(printed(capsys, "models"), "stories260k")[0].endswith(where)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert where in printed(capsys, "models").splitlines()

@@ -6,12 +6,15 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from tropilla.cli.console import make_console, make_table
+from tropilla.cli.console import PROSE_WIDTH, make_console, make_table, print_trimmed
 from tropilla.cli.quantities import human_count
 from tropilla.hub.catalogue import CatalogueModel, Family, HuggingFaceSource, WheelSource, catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.padding import Padding
+    from rich.table import Table
 
 
 def show_catalogue(*, as_json: bool) -> None:
@@ -21,20 +24,39 @@ def show_catalogue(*, as_json: bool) -> None:
         families = [dataclasses.asdict(family) for family in known.families]
         print(json.dumps({"families": families, "models": [_as_json(m) for m in known.models]}, indent=1))
         return
-    console = make_console()
+    console = make_console(pipe_width=PROSE_WIDTH)
     for family in known.families:
-        console.print(_family(family), soft_wrap=False)
+        print_trimmed(console, _family(family))
+    console.print(
+        "[bold]tropilla pull MODEL[/] gets one, [bold]--file TYPE[/] in another type than the first."
+    )
     console.print()
-    models = make_table("model", "weights", "context", "comes as", "how to get it", right=_NUMBERS)
-    for model in known.models:
-        numbers = (human_count(model.shape.n_parameters), str(model.shape.context_length))
-        models.add_row(model.name, *numbers, ", ".join(types_of(model)) or "-", _how(model))
-    console.print(models)
+    print_trimmed(console, _models(known.models))
+    console.print()
+    print_trimmed(console, _by_hand(known.models))
     console.print()
     console.print("* The makers ask you to read and accept their licence before you use these weights.")
 
 
-_NUMBERS = ("weights", "context")
+def _models(models: Iterable[CatalogueModel]) -> Table:
+    table = make_table("model", "weights", "context", "comes as", right=("weights", "context"))
+    for model in models:
+        numbers = (human_count(model.shape.n_parameters), str(model.shape.context_length))
+        table.add_row(_starred(model), *numbers, ", ".join(types_of(model)) or "see below")
+    return table
+
+
+def _by_hand(models: Iterable[CatalogueModel]) -> Table:
+    """Say how to get each model that comes in no listed type."""
+    table = make_table("model", "how to get it")
+    for model in models:
+        if not types_of(model):
+            table.add_row(_starred(model), model.how_to_get)
+    return table
+
+
+def _starred(model: CatalogueModel) -> str:
+    return model.name + (" *" if model.gated else "")
 
 
 def _family(family: Family) -> Padding:
@@ -55,10 +77,6 @@ def types_of(model: CatalogueModel) -> list[str]:
     if isinstance(model.source, WheelSource):
         return [model.source.member.split(".")[-2]]
     return []
-
-
-def _how(model: CatalogueModel) -> str:
-    return model.how_to_get + (" *" if model.gated else "")
 
 
 def _as_json(model: CatalogueModel) -> dict[str, object]:

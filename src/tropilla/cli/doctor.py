@@ -44,7 +44,7 @@ def _as_json(machine: Machine, findings: list[Finding]) -> dict[str, object]:
 
 
 def _show(findings: list[Finding]) -> None:
-    from tropilla.cli.console import make_console
+    from tropilla.cli.console import make_console, print_trimmed
 
     console = make_console(markup=False)
     console.print(f"Tropilla {__version__}", style="bold")
@@ -52,7 +52,7 @@ def _show(findings: list[Finding]) -> None:
     for section, members in itertools.groupby(findings, key=lambda finding: finding.section):
         console.print()
         console.print(section, style="bold")
-        console.print(_section(list(members), width))
+        print_trimmed(console, _section(list(members), width))
     console.print()
     _show_summary(console, findings)
 

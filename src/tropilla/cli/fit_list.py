@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import dataclass
 
-from tropilla.cli.console import make_console, make_table
+from tropilla.cli.console import PROSE_WIDTH, make_console, make_table, print_trimmed
 from tropilla.hub.catalogue import catalogue
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.fit import Budget, Fit, Verdict, best_of_each, fit_all
@@ -57,7 +57,7 @@ def _plan(args: argparse.Namespace) -> _Plan:
 
 
 def _show(plan: _Plan, fits: list[Fit]) -> None:
-    console, budget = make_console(), plan.budget
+    console, budget = make_console(pipe_width=PROSE_WIDTH), plan.budget
     console.print(f"[bold]This machine:[/] {plan.words}")
     asked = f"{budget.context_length} tokens of context, {budget.min_speed:g} tokens/s or more"
     console.print(f"[bold]Asked for:[/] {asked}")
@@ -71,18 +71,21 @@ def _show(plan: _Plan, fits: list[Fit]) -> None:
             fit.mix,
             human_bytes(fit.needed_bytes),
             f"{fit.speed:.3g}",
-            f"[{colour}]{reason(fit, budget)}[/]",
-            pull_command(fit),
+            f"[{colour}]{fit.verdict.value}[/]",
+            pull_command(fit).removeprefix(_PULL) if fit.model.source else "(by hand)",
         )
-    console.print(table)
+    print_trimmed(console, table)
     console.print()
-    console.print(
+    print_trimmed(
+        console,
         "[dim]Order: the quality expected from weights, training tokens and rounding. "
-        "Speed: an upper bound, bandwidth over the bytes that each token reads.[/]"
+        "Speed: an upper bound, bandwidth over the bytes that each token reads. "
+        "By hand: tropilla models --catalogue says how.[/]",
     )
 
 
-_HEADINGS = ("model", "type", "needs", "tokens/s", "verdict", "how to get it")
+_PULL = "tropilla pull "
+_HEADINGS = ("model", "type", "needs", "tokens/s", "verdict", _PULL + "...")
 _NUMBERS = ("needs", "tokens/s")
 
 
@@ -94,21 +97,12 @@ def _recommendation(fits: list[Fit]) -> str:
     return f"[bold green]Best:[/] {name}, up to {best.speed:.3g} tokens/s:  [bold]{pull_command(best)}[/]"
 
 
-def reason(fit: Fit, budget: Budget) -> str:
-    """Return the verdict with its number."""
-    if fit.verdict is Verdict.BIG:
-        return f"too big by {human_bytes(fit.needed_bytes - budget.memory)}"
-    if fit.verdict is Verdict.SLOW:
-        return f"too slow, {fit.speed:.2g} tokens/s"
-    return "runs"
-
-
 def pull_command(fit: Fit) -> str:
     """Return the command that fetches the model in this type, or how else to get it."""
     source = fit.model.source
     files = getattr(source, "files", None)
     if files and next(iter(files)) != fit.mix:
-        return f"tropilla pull {fit.model.name} --file {fit.mix}"
+        return f"{_PULL}{fit.model.name} --file {fit.mix}"
     return fit.model.how_to_get if source else "by hand, see --catalogue"
 
 

@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tropilla.cli.console import make_console, make_table, natural_width, print_trimmed
 from tropilla.cli.quantities import bytes_from, human_count
 from tropilla.errors import OptionError, TropillaError
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.library import InstalledModel, broken, installed, models_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,21 +91,39 @@ def _show_installed(models: list[InstalledModel]) -> None:
         print("Get the default model:        tropilla pull smollm2")
         print("See what fits this machine:   tropilla models --fit")
         return
-    from tropilla.cli.console import make_console, make_table
-
     console = make_console(markup=False)
-    table = make_table("name", "type", "weights", "size", "context", "licence", "where", right=_NUMBERS)
+    rows = []
     for model in models:
         try:
-            table.add_row(*_row(model))
+            rows.append(_row(model))
         except TropillaError as error:
             problems.append(str(error))
-    if table.row_count:
-        console.print(table)
+    if rows:
+        _show_rows(console, rows)
     _show_problems(console, problems)
 
 
+_HEADINGS = ("name", "type", "weights", "size", "context", "licence", "where")
 _NUMBERS = ("weights", "size", "context")
+
+
+def _show_rows(console: Console, rows: list[list[str]]) -> None:
+    """Print the rows as one table; where that is too wide, the paths on lines of their own below it."""
+    table = _table(_HEADINGS, rows)
+    if natural_width(console, table) <= console.width:
+        print_trimmed(console, table)
+        return
+    console.print(_table(_HEADINGS[:-1], [row[:-1] for row in rows]))
+    console.print()
+    for row in rows:
+        console.print(row[-1], style="dim", soft_wrap=True)
+
+
+def _table(headings: Sequence[str], rows: list[list[str]]) -> Table:
+    table = make_table(*headings, right=_NUMBERS)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _row(model: InstalledModel) -> list[str]:
@@ -120,7 +142,7 @@ def _row(model: InstalledModel) -> list[str]:
 
 def _show_problems(console: Console, problems: list[str]) -> None:
     for problem in problems:
-        console.print(f"cannot be used: {problem}", style="yellow")
+        console.print(f"cannot be used: {problem}", style="yellow", soft_wrap=True)
 
 
 def short_path(path: Path) -> str:
