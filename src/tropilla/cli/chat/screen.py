@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from tropilla.cli.chat.markdown import RESET, MarkdownStyler, visible
+from tropilla.cli.chat.word_wrap import WordWrapper, wrapped
 
 _DIM, _RED = "\x1b[2m", "\x1b[31m"
 _ERASE_LINE = "\r\x1b[K"
 
 
 class Screen:
-    """Write to a stream, in colours where it is a terminal that has them and NO_COLOR is not set."""
+    """Write to a stream, in colours where it is a terminal that has them and NO_COLOR is not set.
 
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
+    width: the terminal's, to break lines between words; None leaves every line as it is.
+    """
+
+    def __init__(self, out: TextIO, *, colour: bool, width: Callable[[], int] | None = None) -> None:
         self._out = out
         self._colour = colour
+        self._width = width
+        self._wrapper: WordWrapper | None = None
         self._styler: MarkdownStyler | None = None
         self._at_line_start = True
         self._busy = ""
 
     def say(self, text: str) -> None:
         """Write a text of Tropilla's own on lines of its own."""
-        self._write(f"{visible(text)}\n")
+        self._write(f"{self._wrapped(text)}\n")
 
     def whisper(self, text: str) -> None:
         """Write a side remark, dimmed."""
-        self._write(f"{_DIM}{visible(text)}{RESET}\n" if self._colour else f"{visible(text)}\n")
+        self._styled(_DIM, text)
 
     def complain(self, text: str) -> None:
         """Write what went wrong."""
-        self._write(f"{_RED}{visible(text)}{RESET}\n" if self._colour else f"{visible(text)}\n")
+        self._styled(_RED, text)
 
     def busy(self, text: str) -> None:
         """Write a passing remark that the next writing replaces; nothing where a line cannot be erased."""
@@ -46,17 +54,29 @@ class Screen:
         """Write the next words of the model."""
         if self._styler is None:
             self._styler = MarkdownStyler()
+            self._wrapper = WordWrapper(self._width) if self._width else None
         shown = visible(text)
-        self._write(self._styler.push(shown) if self._colour else shown)
+        self._flow(self._styler.push(shown) if self._colour else shown)
         self._at_line_start = text.endswith("\n") if text else self._at_line_start
 
     def end_answer(self) -> None:
         """Finish the answer: what was held back, the normal style, a line end if it had none."""
         if self._styler is not None and self._colour:
-            self._write(self._styler.flush())
-        self._styler = None
+            self._flow(self._styler.flush())
+        if self._wrapper is not None:
+            self._write(self._wrapper.flush())
+        self._styler = self._wrapper = None
         self._write("" if self._at_line_start else "\n")
         self._at_line_start = True
+
+    def _flow(self, text: str) -> None:
+        self._write(self._wrapper.push(text) if self._wrapper is not None else text)
+
+    def _styled(self, style: str, text: str) -> None:
+        self._write(f"{style}{self._wrapped(text)}{RESET}\n" if self._colour else f"{self._wrapped(text)}\n")
+
+    def _wrapped(self, text: str) -> str:
+        return wrapped(visible(text), self._width()) if self._width else visible(text)
 
     def _write(self, text: str) -> None:
         if self._busy:
@@ -68,7 +88,12 @@ class Screen:
 
 def terminal_screen() -> Screen:
     """Return a screen on standard output."""
-    return Screen(sys.stdout, colour=has_colours(sys.stdout))
+    width = _terminal_width if sys.stdout.isatty() else None
+    return Screen(sys.stdout, colour=has_colours(sys.stdout), width=width)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def has_colours(stream: TextIO) -> bool:
