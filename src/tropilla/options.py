@@ -138,10 +138,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def add_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, options_class: type) -> None:
-    """Add a --flag for every option of the class; an absent flag leaves no attribute behind."""
-    hints = typing.get_type_hints(options_class)
-    for name, limits in limits_of(options_class).items():
+def add_flags(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    options_class: type,
+    names: Iterable[str] | None = None,
+) -> None:
+    """Add a --flag for every option of the class, or those named; an absent flag leaves no attribute."""
+    hints, all_limits = typing.get_type_hints(options_class), limits_of(options_class)
+    for name in all_limits if names is None else names:
+        limits = all_limits[name]
         flag = "--" + name.replace("_", "-")
         scalar = _scalar(hints[name])
         described = limits.describe()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tropilla.engine.engine_options import EngineOptions
-from tropilla.engine.sampling import Sampling
+from tropilla.engine.sampling import Sampling, themes
 from tropilla.options import add_flags, limits_of
 
 if TYPE_CHECKING:
@@ -17,11 +17,12 @@ DEFAULT_MODEL = "smollm2"
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --format and the groups "sampling" and "engine" with a flag for each of their options."""
+    """Add --format, and a flag for each option of sampling and engine in groups by theme."""
     parser.add_argument(
         "--format", metavar="NAME", help="a released prompt format in place of the model's own"
     )
-    add_flags(parser.add_argument_group("sampling"), Sampling)
+    for heading, names in themes().items():
+        add_flags(parser.add_argument_group(f"sampling ({heading})"), Sampling, names)
     add_flags(parser.add_argument_group("engine"), EngineOptions)
 
 

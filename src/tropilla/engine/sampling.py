@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tropilla.errors import OptionError
-from tropilla.options import check, option, suggestion
+from tropilla.options import check, limits_of, option, suggestion
 
 if typing.TYPE_CHECKING:
     from tropilla import _native
@@ -41,6 +41,16 @@ _DRAWS: Mapping[str, tuple[float, ...]] = {"adaptive_target": (-1,), "skew": (0,
 _TOKEN_IDS = ("stop_token_ids", "banned_tokens", "allowed_token_ids")
 _TEXTS = ("stop", "banned_strings", "dry_breakers", "samplers")
 _NOT_NATIVE = ("max_tokens", "seed", "stop", "banned_strings", "dry_breakers", "logit_bias")
+
+# The themes of help pages: each begins with the option named and ends where the next begins.
+_THEMES = {
+    "max_tokens": "answer",
+    "temperature": "temperature",
+    "top_k": "cutting off unlikely tokens",
+    "repetition_penalty": "against repetition",
+    "mirostat": "other ways to draw",
+    "logit_bias": "bans, stops and reports",
+}
 
 _MOST = 2**31 - 1  # what C++ counts to: more tokens than any sequence has
 
@@ -265,6 +275,16 @@ def _countable(value: object) -> object:
 
 def _known_samplers() -> str:
     return f"; known are {', '.join(CHAIN)}"
+
+
+def themes() -> dict[str, list[str]]:
+    """Return the names of all options under the headings that help pages give them."""
+    grouped: dict[str, list[str]] = {}
+    heading = ""
+    for name in limits_of(Sampling):
+        heading = _THEMES.get(name, heading)
+        grouped.setdefault(heading, []).append(name)
+    return grouped
 
 
 def _tuple_of(name: str, values: object) -> tuple[object, ...]:

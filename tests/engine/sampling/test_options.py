@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.sampling.harness import random_rows
 from tropilla import _native
-from tropilla.engine.sampling import CHAIN, Sampling
+from tropilla.engine.sampling import CHAIN, Sampling, themes
 from tropilla.errors import OptionError
 from tropilla.options import from_mapping, limits_of
 
@@ -258,3 +258,9 @@ def test_dry_breakers_change_behaviour() -> None:
 def test_every_option_of_the_sampler_is_changed_above() -> None:
     outside = {"max_tokens", "stop", "banned_strings", "dry_breakers"}
     assert set(CHANGES) == {field.name for field in dataclasses.fields(Sampling)} - outside
+
+
+def test_every_option_stands_under_one_heading() -> None:
+    assert [name for names in themes().values() for name in names] == list(limits_of(Sampling))
+    assert themes()["against repetition"][0] == "repetition_penalty"
+    assert all(themes())

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from tropilla.cli.parser import Parser
-from tropilla.engine.sampling import Sampling
+from tropilla.engine.sampling import Sampling, themes
 from tropilla.errors import OptionError
 from tropilla.options import add_flags, limits_of, suggestion
 
@@ -17,12 +17,16 @@ def settings_table(sampling: Sampling) -> str:
     """Return every setting with its value; a star marks what is not at its default."""
     default = Sampling()
     width = max(map(len, limits_of(Sampling)))
+    all_limits = limits_of(Sampling)
     lines = []
-    for name, limits in limits_of(Sampling).items():
-        value = getattr(sampling, name)
-        star = "*" if value != getattr(default, name) else " "
-        lines.append(f"{star} {name:{width}} {_words(value):>{_VALUE_WIDTH}}  {limits.help}")
-    return "\n".join([*lines, "", "/set NAME VALUE changes one; /set NAME puts it back to its default."])
+    for heading, names in themes().items():
+        lines.append(f"{heading}:")
+        for name in names:
+            value = getattr(sampling, name)
+            star = "*" if value != getattr(default, name) else " "
+            lines.append(f"{star} {name:{width}} {_words(value):>{_VALUE_WIDTH}}  {all_limits[name].help}")
+        lines.append("")
+    return "\n".join([*lines, "/set NAME VALUE changes one; /set NAME puts it back to its default."])
 
 
 def changed(sampling: Sampling, name: str, value: str) -> Sampling:
