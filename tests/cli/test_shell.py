@@ -200,3 +200,29 @@ def test_output_is_utf8_whatever_the_platform_says(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.decode("utf-8").endswith("안녕\n"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell here closes a stream")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_traceback(closed: str) -> None:
+    command = f"{sys.executable} -m tropilla tokenize nothing.gguf text {closed}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    helped = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m tropilla --help {closed}"], capture_output=True, timeout=60
+    )
+    assert (helped.returncode, helped.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_input_that_is_no_utf8_is_refused_in_any_locale(locale: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tropilla", "run", "any"],
+        input=b"hello \xff",
+        env={**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert b"standard input: is no UTF-8 text: invalid start byte at byte 6" in ended.stderr

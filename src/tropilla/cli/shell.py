@@ -17,6 +17,7 @@ def guarded(program: Callable[[], int]) -> int:
 
     A TropillaError ends as one sentence on standard error; only our own mistakes show a traceback.
     """
+    _open_closed_streams()
     _speak_utf8()
     try:
         status = program()
@@ -55,11 +56,26 @@ def _os_words(error: OSError) -> str:
 
 
 def _speak_utf8() -> None:
-    """Make the standard streams UTF-8 where the platform chose less, so that no answer can fail to print."""
+    """Make the standard streams UTF-8 where the platform chose less, so that no answer can fail to print.
+
+    Input that is not UTF-8 is an error everywhere; in the C locale Python would let it pass for now.
+    """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # absent where a test put another stream
-        if reconfigure and (stream.encoding or "").lower().replace("-", "") != "utf8":
+        if reconfigure and stream is sys.stdin:
+            reconfigure(encoding="utf-8", errors="strict")
+        elif reconfigure and (stream.encoding or "").lower().replace("-", "") != "utf8":
             reconfigure(encoding="utf-8", errors="replace")
+
+
+def _open_closed_streams() -> None:
+    """Point streams that the shell closed, such as with `>&-`, at nothing: Python has None in their place.
+
+    In the order of their numbers, so that no file opened later takes the number of one.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _silence_stdout() -> None:
