@@ -148,7 +148,9 @@ def test_refuses_no_threads(threads: int) -> None:
 
 
 def test_unknown_instruction_set() -> None:
-    with pytest.raises(UnsupportedError, match="kernels named 'i8086' do not run on this machine; choose one of"):
+    with pytest.raises(
+        UnsupportedError, match="kernels named 'i8086' do not run on this machine; choose one of"
+    ):
         make_executor(MODEL, isa="i8086")
 
 
