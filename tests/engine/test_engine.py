@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.engine.models import CONFIG, expected_logits, random_model, rounding_
 from tropilla.engine.engine import Engine
 from tropilla.engine.engine_options import EngineOptions
 from tropilla.engine.scheduler import Span
+from tropilla.engine.sequence import LiveSequence
 from tropilla.errors import RequestError
 
 
@@ -67,6 +69,31 @@ def test_a_submit_may_come_while_an_idle_step_looks_around(
     monkeypatch.setattr(core.scheduler, "schedule", schedule_then_submit)
     assert engine.step() == []
     assert len([event for _ in range(4) for event in engine.step()]) == 3
+
+
+def test_streams_of_several_threads_keep_pace(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever computed the steps once kept the lock, and the others got their tokens in heaps."""
+    engine = make(max_batch=4)
+    advance = engine._live_core.advance
+
+    def advance_slowly() -> None:
+        time.sleep(0.01)
+        advance()
+
+    monkeypatch.setattr(engine._live_core, "advance", advance_slowly)
+    behind: list[int] = []
+
+    def read(sequence: LiveSequence) -> None:
+        for _ in engine.stream(sequence):
+            behind.append(len(sequence.events))
+
+    readers = [threading.Thread(target=read, args=(engine.submit(PROMPT, sampling(30)),)) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert len(behind) == 4 * 30
+    assert sum(behind) / len(behind) < 0.5, behind
 
 
 @pytest.mark.parametrize("how", ["close", "drop"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Literal
@@ -16,6 +15,7 @@ from tropilla.engine.kv_blocks import KVBlocks
 from tropilla.engine.scheduler import Scheduler
 from tropilla.engine.sequence import Goal, LiveSequence, TokenEvent, TokenSampling
 from tropilla.engine.stats import EngineStats
+from tropilla.engine.step_lock import StepLock
 from tropilla.errors import RequestError
 from tropilla.model.weights import ModelWeights
 
@@ -48,7 +48,7 @@ class Engine:
             KVBlocks(n_blocks, BLOCK_TOKENS), max_batch=options.max_batch, prefill_chunk=options.prefill_chunk
         )
         self._core: EngineCore | None = EngineCore(executor, scheduler)
-        self._lock = threading.Lock()  # held for a step, and whenever sequences change
+        self._lock = StepLock()  # held for a step, and whenever sequences change
         self._ids = itertools.count(1)
         self._unstreamed: dict[int, LiveSequence] = {}  # whose events step() returns
 
@@ -128,7 +128,7 @@ class Engine:
             return
         if sequence in core.being_read:
             core.executor.cancel()
-        if self._lock.acquire(blocking=False):  # else the thread that runs the step sees to it
+        if self._lock.acquire_if_free():  # else the thread that runs the step sees to it
             try:
                 core.end_cancelled()
             finally:
@@ -233,12 +233,20 @@ class Engine:
                     if event.error is not None:
                         raise event.error
                     yield event
-                with self._lock:
-                    if not sequence.events and sequence.finish_reason is None:
-                        self._live_core.advance()
+                self._step_or_wait(sequence)
         finally:
             if sequence.finish_reason is None:
                 self.cancel(sequence)
+
+    def _step_or_wait(self, sequence: LiveSequence) -> None:
+        """Compute a step, or wait for who is computing one, which may bring this sequence's event."""
+        if self._lock.wait_while_held() or not self._lock.acquire_if_free():
+            return
+        try:
+            if not sequence.events and sequence.finish_reason is None:
+                self._live_core.advance()
+        finally:
+            self._lock.release()
 
 
 def _drain(sequence: LiveSequence) -> list[TokenEvent]:
