@@ -73,13 +73,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	@echo "Setting up Tropilla (about two minutes the first time) ..."
+	@echo "Setting up Tropilla (about two minutes the first time) ..." >&2
 	@$(INSTALL) $(BUILD_TOOLS)
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python $(SOURCES)
-	@echo "Setting up Tropilla with its test tools (a few minutes the first time) ..."
+	@echo "Setting up Tropilla with its test tools (a few minutes the first time) ..." >&2
 	@$(INSTALL) $(BUILD_TOOLS)
 	@$(INSTALL) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/installed
