@@ -86,3 +86,11 @@ def test_colours_are_for_terminals_that_have_them(
         monkeypatch.setenv(name, value)
     assert has_colours(TerminalStream()) is expected
     assert not has_colours(io.StringIO())
+
+
+def test_a_busy_remark_can_be_cleared_for_somebody_else_s_words() -> None:
+    out = io.StringIO()
+    screen = Screen(out, colour=True)
+    screen.busy("opening")
+    screen.clear_busy()
+    assert out.getvalue().endswith("\r\x1b[K")

@@ -22,4 +22,7 @@ def open_shown(name: str, open_model: OpenModel, screen: Screen) -> TextModel:
         if seconds > _SILENT_S:
             screen.busy(f"opening {short(name)} ... {seconds:.0f} s")
 
-    return call_in_background(lambda: open_model(name), on_tick)
+    try:
+        return call_in_background(lambda: open_model(name), on_tick)
+    finally:
+        screen.clear_busy()

@@ -10,7 +10,7 @@ from pathlib import Path
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from tropilla.cli.chat.entry import continues, is_complete, message_of
@@ -20,15 +20,13 @@ class PromptReader:
     """Read entries from the terminal and keep them in a history file of the owner's."""
 
     def __init__(self, history: Path, commands: Iterable[str], *, prompt: str = "> ") -> None:
-        history.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(history, os.O_CREAT | os.O_APPEND, 0o600))
         if sys.platform == "win32":
             os.environ.setdefault("EDITOR", "notepad")  # prompt_toolkit knows Unix editors only
         self._session: PromptSession[str] = PromptSession(
             [("bold", prompt)],
             multiline=True,
             prompt_continuation=" " * len(prompt),
-            history=FileHistory(str(history)),
+            history=_history_in(history),
             completer=_Commands(commands),
             complete_while_typing=False,
             key_bindings=_keys(),
@@ -37,6 +35,16 @@ class PromptReader:
     def read(self, prefill: str = "") -> str:
         """Return the next entry, fences taken off; prefill is there to be edited."""
         return message_of(self._session.prompt(default=prefill))
+
+
+def _history_in(path: Path) -> History:
+    """Return the history kept in a file; where that cannot be written, one that ends with the chat."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))
 
 
 class _Commands(Completer):

@@ -50,6 +50,10 @@ class Screen:
             self._out.flush()
             self._busy = text
 
+    def clear_busy(self) -> None:
+        """Take the passing remark away, whoever writes next."""
+        self._write("")
+
     def answer(self, text: str) -> None:
         """Write the next words of the model."""
         if self._styler is None:
