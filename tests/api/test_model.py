@@ -187,3 +187,12 @@ def test_a_chat_loads_no_array_library(tiny_path: Path) -> None:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = {"numpy", "torch", "tokenizers", "sentencepiece", "jinja2", "starlette", "tropilla._native"}
     assert not modules_after("import tropilla") & heavy
+
+
+def test_cancel_from_another_thread_ends_an_answer(tiny: tropilla.Model) -> None:
+    pieces = tiny.stream("once", replace(GREEDY, max_tokens=200, temperature=1.0))
+    next(pieces)
+    other = threading.Thread(target=tiny.cancel)
+    other.start()
+    other.join()
+    assert [piece.finish_reason for piece in pieces][-1] == "cancelled"

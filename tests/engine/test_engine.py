@@ -243,6 +243,17 @@ def test_cancel_while_waiting_and_while_running(make: Make) -> None:
     assert engine.stats.kv_blocks_held == 0
 
 
+def test_cancel_all_ends_what_runs_and_what_waits(make: Make) -> None:
+    engine = make(max_batch=1)
+    sequences = [engine.submit(PROMPT[i:], sampling(max_tokens=None)) for i in range(2)]
+    engine.step()
+    engine.cancel_all()
+    assert [sequence.finish_reason for sequence in sequences] == ["cancelled", "cancelled"]
+    assert not engine.has_work
+    engine.close()
+    engine.cancel_all()  # nothing left to cancel
+
+
 def test_closing_the_stream_cancels(make: Make) -> None:
     engine = make()
     sequence = engine.submit(PROMPT, sampling())

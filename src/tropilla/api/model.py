@@ -140,6 +140,10 @@ class Model:
         prompt_ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
         return self._stream(prompt_ids, sampling or Sampling())
 
+    def cancel(self) -> None:
+        """End every answer under way soon, from any thread, also one whose prompt is still being read."""
+        self.engine.cancel_all()
+
     def complete(self, prompt: Prompt, sampling: Sampling | None = None) -> Reply:
         """Return how the model goes on from a text or token ids, whole."""
         sampling = (sampling or Sampling()).seeded()

@@ -134,6 +134,12 @@ class Engine:
             finally:
                 self._lock.release()
 
+    def cancel_all(self) -> None:
+        """Cancel every sequence that waits or runs, from any thread."""
+        core = self._core
+        for sequence in core.live if core is not None else ():
+            self.cancel(sequence)
+
     def rewind(self, sequence: LiveSequence, n_tokens: int, ban: Sequence[int] = ()) -> None:
         """Take back the last n_tokens whose events were read, and draw on from there.
 

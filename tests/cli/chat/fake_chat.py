@@ -1,6 +1,7 @@
 """`tropilla chat` with the scripted model: what the terminal tests start in place of the real program.
 
-FAKE_REPLIES: a JSON list of answers; FAKE_DELAY_S: time for each token; FAKE_CONTEXT: its length.
+FAKE_REPLIES: a JSON list of answers; FAKE_DELAY_S: time for each token; FAKE_CONTEXT: its
+length; FAKE_PREFILL_S: time to read a prompt, unless cancelled.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def open_model(name: str) -> FakeModel:
         replies,
         int(os.environ.get("FAKE_CONTEXT", "2048")),
         delay_s=float(os.environ.get("FAKE_DELAY_S", "0")),
+        prefill_s=float(os.environ.get("FAKE_PREFILL_S", "0")),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class FakeModel:
     n_closed: int = 0
     closed: bool = False
     stats: FakeStats = FakeStats()
+    prefill_s: float = 0.0
+    _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(words(message.content)) + MESSAGE_OVERHEAD for message in messages)
@@ -71,6 +74,9 @@ class FakeModel:
         self.prompts.append("".join(self.vocabulary[i] for i in token_ids))
         return self._reply(len(token_ids), sampling)
 
+    def cancel(self) -> None:
+        self._cancelled.set()
+
     def close(self) -> None:
         self.closed = True
 
@@ -84,6 +90,9 @@ class FakeModel:
         reply = words(self.replies[min(len(self.samplings), len(self.replies)) - 1])
         room = min(self.context_length - n_prompt, sampling.max_tokens or len(reply) + 1)
         try:
+            if self.prefill_s and self._cancelled.wait(self.prefill_s):
+                yield FakePiece("", (), "cancelled")
+                return
             for word in reply[:room]:
                 time.sleep(self.delay_s)
                 yield FakePiece(word, (self._id(word),))

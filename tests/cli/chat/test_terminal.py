@@ -374,3 +374,21 @@ def test_chatting_takes_the_model_its_context_and_80_mb(default_model: Path, tmp
     peak = terminal.peak_memory_bytes()
     assert peak <= default_model.stat().st_size + kv_bytes + 80_000_000
     terminal.close()
+
+
+def test_a_history_that_cannot_be_written_ends_with_the_chat(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()  # not to be written, not even by root
+    terminal = start()
+    terminal.enter("what is a llama")
+    terminal.wait_for(STATUS)
+    terminal.send(UP)
+    terminal.wait_for("> what is a llama", times=2)
+
+
+def test_ctrl_c_does_not_wait_for_a_long_prompt_to_be_read(start: Start, tmp_path: Path) -> None:
+    terminal = start(FAKE_PREFILL_S="60")
+    terminal.enter("a long text")
+    terminal.wait_for("reading the conversation ...")
+    terminal.send(CTRL_C)
+    terminal.wait_for("your message was taken back")
+    assert stored(tmp_path) == []

@@ -74,6 +74,7 @@ class ConversationLoop:
             self._stream(work)
         except KeyboardInterrupt:
             self._screen.busy("stopping ...")
+            self._app.model.cancel()
             self._screen.answer("".join(work.stop()))
             self._interrupted = True
         finally:

@@ -66,6 +66,10 @@ class RunningText:
                 return
             yield self._shift()
 
+    def cancel(self) -> None:
+        """End the writing soon, from another thread, also while the text is still being read."""
+        self._model.cancel()
+
     def _stretch(self, sampling: Sampling) -> Generator[str, None, None]:
         """Yield what the model writes until the context is full at the latest."""
         self.finish_reason = "cancelled"

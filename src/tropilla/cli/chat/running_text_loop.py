@@ -87,6 +87,7 @@ class RunningTextLoop:
                 if part is not None:
                     self._show(part)
         except KeyboardInterrupt:
+            self._text.cancel()
             for part in work.stop():
                 self._show(part)
             if not self._turns.interactive:

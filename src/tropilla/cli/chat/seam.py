@@ -77,5 +77,8 @@ class TextModel(Answerer, Protocol):
     def tokenize(self, text: str, *, add_bos: bool | None = None) -> list[int]:
         """Return the text's token ids; add_bos None puts the model's start token first if it wants one."""
 
+    def cancel(self) -> None:
+        """End every answer under way soon, from any thread, also one whose prompt is still being read."""
+
     def close(self) -> None:
         """Give back the model's memory."""
