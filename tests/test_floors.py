@@ -11,7 +11,7 @@ import tropilla
 PACKAGE = Path(tropilla.__file__).parent
 
 FLOORS = {
-    "errors": 0, "options": 0, "events": 0, "jobs": 0, "memory": 0,
+    "errors": 0, "options": 0, "events": 0, "jobs": 0,
     "formats": 1,
     "_native": 2, "text": 2,
     "model": 3, "data": 3, "store": 3, "hub": 3,

@@ -200,3 +200,6 @@ def rounding_bound(model: Model, token_ids: Sequence[int], expected: Array) -> f
 # Products are not all that rounds: norms, exponentials, rotations and sums of residuals do too, each
 # within a few u of its value.
 LAMBDA = 2
+
+# A wrong rotation, mask, head or sign moves logits by as much as they vary: far more than this share.
+MISTAKE = 0.1

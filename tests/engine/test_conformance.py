@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.models import (
     CONFIG,
+    MISTAKE,
     Array,
     Model,
     distance,
@@ -48,10 +49,6 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "yarn": {"rope_scaling": RopeScaling(kind="yarn", factor=4.0, original_context_length=32)},
     "llama3": {"rope_scaling": RopeScaling(kind="llama3", factor=8.0, original_context_length=32)},
 }
-
-
-# A wrong rotation, mask, head or sign moves logits by as much as they vary: far more than this share.
-MISTAKE = 0.1
 
 
 class Case(NamedTuple):

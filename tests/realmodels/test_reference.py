@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.engine.models import (
+    MISTAKE,
     Array,
     Model,
     distance,
@@ -30,9 +31,6 @@ from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import TensorType
 from tropilla.model.weights import load_weights
 from tropilla.text.tokenizer import load_tokenizer
-
-# A wrong rotation, mask, head or sign moves logits by as much as they vary: far more than this share.
-MISTAKE = 0.1
 
 
 class Case:

@@ -181,10 +181,6 @@ class Model:
             before = self._start_ids()
         return sum(self.engine.score([*before, *after], first=len(before)))
 
-    def score_tokens(self, token_ids: Sequence[int]) -> list[float]:
-        """Return log p of each token after the first, given those before it, in nats."""
-        return self.engine.score(token_ids)
-
     def embed(self, text: Prompt, pooling: Literal["mean", "last"] = "mean") -> list[float]:
         """Return the text's embedding, (dim): the final hidden states' mean, or the last one."""
         token_ids = self.tokenize(text) if isinstance(text, str) else list(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
@@ -79,7 +78,6 @@ class LiveSequence:
     hashes: list[bytes] = field(default_factory=list)
     n_cached: int = 0
     n_reused: int = 0
-    submitted_s: float = field(default_factory=time.monotonic)
     started_s: float | None = None
     first_token_s: float | None = None
     finished_s: float | None = None
@@ -99,11 +97,6 @@ class LiveSequence:
     def n_generated(self) -> int:
         """Return how many tokens were drawn."""
         return len(self.token_ids) - self.n_prompt
-
-    @property
-    def generated_ids(self) -> list[int]:
-        """Return the drawn tokens."""
-        return self.token_ids[self.n_prompt :]
 
     @property
     def wanted_from(self) -> int:
