@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,12 @@ class Terminal:
         self._screen = pyte.HistoryScreen(COLUMNS, ROWS, history=5000)
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
-            sys.executable, list(arguments), env={**env, **environment}, dimensions=(ROWS, COLUMNS), cwd=ROOT
+            sys.executable,
+            list(arguments),
+            env={**env, **environment},
+            dimensions=(ROWS, COLUMNS),
+            cwd=ROOT,
+            preexec_fn=_hear_ctrl_c,
         )
         self._screen.write_process_input = self._child.send  # answers the program's question for the cursor
         self.raw = b""
@@ -87,6 +93,11 @@ class Terminal:
 
 def _line(row: dict[int, pyte.screens.Char]) -> str:
     return "".join(row[x].data for x in range(COLUMNS)).rstrip()
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what tests started in the background inherit, and a real terminal's programs never do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _python_path() -> str:
