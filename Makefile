@@ -22,8 +22,8 @@ test: $(VENV)/installed-dev  ## run the whole test suite
 check: lint types  ## linters and type checker
 
 lint: $(VENV)/installed-dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy

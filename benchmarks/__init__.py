@@ -1,0 +1,1 @@
+"""One script per claim about speed; peers are measured in the same run."""
