@@ -3,19 +3,27 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <numeric>
+#include <thread>
+#include <vector>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
+#elif defined(__aarch64__) && defined(__GNUC__)
+#include <arm_neon.h>
 #endif
 
 namespace tropilla {
 namespace {
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__)
 
 constexpr int64_t kRounds = 100'000;  // a millisecond: short enough to fit between interruptions
-constexpr int kRepeats = 50;
-constexpr int kChains = 12;  // more than latency times rate of any x86 so far
+constexpr int kChains = 12;  // more than latency times rate of any processor so far
+
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
 
 // The asm keeps the compiler from merging additions that it can prove equal.
 [[gnu::target("avx512f,avx512vnni")]] int64_t vnni_operations() {
@@ -45,15 +53,43 @@ constexpr int kChains = 12;  // more than latency times rate of any x86 so far
   return kRounds * kChains * 32 * 2;
 }
 
-#endif
+#elif defined(__aarch64__) && defined(__GNUC__)
 
-double rate(int64_t (*operations)()) {
-  const auto start = std::chrono::steady_clock::now();
-  const int64_t n = operations();
-  return double(n) * 1e-9 / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+[[gnu::target("arch=armv8.2-a+dotprod")]] int64_t sdot_operations() {
+  int32x4_t sums[kChains] = {};
+  const int8x16_t q = vdupq_n_s8(1);
+  for (int64_t i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kChains; ++k) {
+      sums[k] = vdotq_s32(sums[k], q, q);
+      asm volatile("" : "+w"(sums[k]));
+    }
+  }
+  return kRounds * kChains * 16 * 2;
 }
 
-double best_rate(int64_t (*operations)()) {
+#endif
+
+using Operations = int64_t (*)();
+
+Operations operations_of([[maybe_unused]] std::string_view isa) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  if (isa == "avx512") return vnni_operations;
+  if (isa == "avx2") return maddubs_operations;
+#elif defined(__aarch64__) && defined(__GNUC__)
+  if (isa == "neon") return sdot_operations;
+#endif
+  return nullptr;
+}
+
+double rate(Operations operations) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t n = operations();
+  return double(n) / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double best_rate(Operations operations) {
+  constexpr int kRepeats = 50;
   double best = 0.0;
   for (int i = 0; i < kRepeats; ++i) best = std::max(best, rate(operations));
   return best;
@@ -61,12 +97,14 @@ double best_rate(int64_t (*operations)()) {
 
 }  // namespace
 
-double int8_peak_gops(std::string_view isa) {
-#if defined(__x86_64__) && defined(__GNUC__)
-  if (isa == "avx512") return best_rate(vnni_operations);
-  if (isa == "avx2") return best_rate(maddubs_operations);
-#endif
-  return 0.0;
+double int8_peak(std::string_view isa, int n_threads) {
+  const Operations operations = operations_of(isa);
+  if (operations == nullptr) return 0.0;
+  std::vector<double> rates(static_cast<size_t>(std::max(n_threads, 1)));
+  std::vector<std::thread> threads;
+  for (double& rate : rates) threads.emplace_back([&rate, operations] { rate = best_rate(operations); });
+  for (std::thread& thread : threads) thread.join();
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
 }  // namespace tropilla

@@ -123,7 +123,7 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "kernel_bench: this machine has no kernels called %s\n", s.isa.c_str());
     return 2;
   }
-  const double peak = int8_peak_gops(table->name) * double(s.threads);
+  const double peak = int8_peak(table->name, static_cast<int>(s.threads)) * 1e-9;
   std::printf("%lld x %lld, %lld threads, int8 peak %.0f GOP/s\n", static_cast<long long>(s.rows),
               static_cast<long long>(s.columns), static_cast<long long>(s.threads), peak);
   for (const NamedType& named : kTypes) {

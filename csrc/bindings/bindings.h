@@ -8,5 +8,6 @@ namespace tropilla::bindings {
 void bind_sampler(nanobind::module_& module);
 void bind_engine(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
+void bind_limits(nanobind::module_& module);
 
 }  // namespace tropilla::bindings

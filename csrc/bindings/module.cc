@@ -6,4 +6,5 @@ NB_MODULE(_native, module) {
   tropilla::bindings::bind_sampler(module);
   tropilla::bindings::bind_kernels(module);
   tropilla::bindings::bind_engine(module);
+  tropilla::bindings::bind_limits(module);
 }

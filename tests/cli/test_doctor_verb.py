@@ -41,6 +41,6 @@ def test_json_holds_machine_and_findings(capsys: pytest.CaptureFixture[str]) -> 
     told = json.loads(capsys.readouterr().out)
     assert told["version"] == __version__
     assert told["machine"]["memory"]["total_bytes"] > 0
-    assert told["machine"]["bandwidth"] > 0
+    assert told["machine"]["limits"]["bandwidth"] > 0
     assert {finding["level"] for finding in told["findings"]} <= {"ok", "note", "problem"}
     assert {finding["section"] for finding in told["findings"]} == {"Machine", "Library", "Tools"}

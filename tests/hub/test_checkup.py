@@ -14,6 +14,7 @@ import pytest
 from tests.hub.test_library import put
 from tropilla.hub.checkup import Finding, Level, examine
 from tropilla.hub.library import find, models_folder
+from tropilla.hub.limits import Limits
 from tropilla.hub.machine import Machine
 from tropilla.hub.memory import Memory
 from tropilla.hub.processor import Processor
@@ -25,7 +26,7 @@ MACHINE = Machine(
         name="Abacus", n_logical=8, n_usable=6, n_physical=4, isa="avx2", isas=("avx2", "scalar")
     ),
     memory=Memory(total_bytes=16 * 10**9, available_bytes=12 * 10**9),
-    bandwidth=40e9,
+    limits=Limits(n_threads=6, bandwidth=40e9, int8_peak=900e9),
 )
 
 
@@ -44,6 +45,7 @@ def test_a_sound_machine_is_described() -> None:
     assert findings["kernels"].found == "avx2 (also here: scalar)"
     assert findings["memory"].found == "16 GB, 12 GB free"
     assert findings["bandwidth"].found == "40 GB/s read by 6 threads"
+    assert findings["arithmetic"].found == "900 billion int8 operations/s"
     assert "tokens/s" in findings["best model"].found
     assert not problems()
 

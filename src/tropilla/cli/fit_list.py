@@ -34,7 +34,7 @@ def show_fit(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> _Plan:
-    from tropilla.hub.bandwidth import measure_bandwidth
+    from tropilla.hub.limits import measure_bandwidth
     from tropilla.hub.memory import measure_memory
     from tropilla.hub.processor import n_usable_cores
 

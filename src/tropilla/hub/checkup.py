@@ -23,6 +23,7 @@ from tropilla.hub.contents import read_contents
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.download import hash_file
 from tropilla.hub.fit import Budget, Verdict, fit_all
+from tropilla.hub.limits import Limits
 from tropilla.hub.machine import Machine
 
 DEFAULT_MODEL = "smollm2"
@@ -61,7 +62,8 @@ def _machine(machine: Machine) -> Iterator[Finding]:
     yield _processor(machine)
     yield _kernels(machine)
     yield _memory(machine)
-    yield from _bandwidth(machine)
+    if machine.limits is not None:
+        yield from _limits(machine, machine.limits)
 
 
 def _processor(machine: Machine) -> Finding:
@@ -105,13 +107,19 @@ def _memory(machine: Machine) -> Finding:
     return Finding(section="Machine", what="memory", found=found)
 
 
-def _bandwidth(machine: Machine) -> Iterator[Finding]:
+def _limits(machine: Machine, limits: Limits) -> Iterator[Finding]:
     yield Finding(
         section="Machine",
         what="bandwidth",
-        found=f"{human_bytes(machine.bandwidth)}/s read by {machine.processor.n_usable} threads",
+        found=f"{human_bytes(limits.bandwidth)}/s read by {limits.n_threads} threads",
     )
-    budget = Budget(memory=max(1, machine.memory.available_bytes), bandwidth=machine.bandwidth)
+    if limits.int8_peak:
+        yield Finding(
+            section="Machine",
+            what="arithmetic",
+            found=f"{limits.int8_peak / 1e9:.0f} billion int8 operations/s",
+        )
+    budget = Budget(memory=max(1, machine.memory.available_bytes), bandwidth=limits.bandwidth)
     best = fit_all(catalogue().models, budget)[0]
     if best.verdict is Verdict.RUNS:
         yield Finding(
