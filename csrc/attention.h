@@ -1,7 +1,9 @@
 // Causal grouped-query attention over the paged cache.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "batch.h"
@@ -36,10 +38,10 @@ class Attention {
   void plan(const Batch& batch);
   // out: (T, H * Dh).
   void run(const KVCache& cache, int64_t layer, float* out);
-  int64_t size_bytes() const { return queries_.size_bytes() + sums_.size_bytes() + visible_.size_bytes(); }
+  int64_t size_bytes() const;
 
  private:
-  // Flash-attention state of some query rows: see AttendBlock.
+  // Flash-attention state of some query rows: see AttendBlocks.
   struct Sums {
     float *acc, *row_max, *row_sum;
   };
@@ -48,18 +50,19 @@ class Attention {
     const SequenceSpan* sequence;
     int64_t first_token, n_tokens;  // within the sequence's part of the batch
     int64_t first_span, last_span;
-    int64_t part;                   // where to leave the sums of its one span; none: -1
+    int64_t split;                  // of splits_; none: -1
   };
-  // A task whose spans ran apart, in parts [first_part, first_part + spans).
-  struct Merge {
-    Task task;
+  // A task whose spans run apart and leave their sums in parts [first_part, first_part + spans).
+  struct Split {
+    Task whole;
     int64_t first_part;
   };
 
   void plan_sequence(const SequenceSpan& sequence);
   void split_few_tasks();
   void run_task(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker, float* out);
-  void run_merge(const Merge& merge, int64_t kv_head, int worker, float* out);
+  void run_part(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker, float* out);
+  void merge(const Split& split, int64_t kv_head, int worker, float* out);
   void attend_span(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int64_t span,
                    int worker, const Sums& sums);
   void add_span(const Task& task, const Sums& span, const Sums& total) const;
@@ -67,21 +70,27 @@ class Attention {
   void write(const Task& task, int64_t kv_head, const Sums& total, float* out) const;
   int64_t first_visible(int64_t position) const;
   int64_t n_rows(const Task& task) const { return task.n_tokens * group_; }
-  int64_t sums_floats() const { return max_rows_ * (shape_.head_dim + 2); }
+  int64_t n_spans(const Task& task) const { return task.last_span - task.first_span + 1; }
+  int64_t sums_floats() const { return max_rows_ * (width_ + 2); }
   Sums sums_at(float* start) const;
   Sums worker_sums(int worker, int which) const;
   Sums part_sums(int64_t part, int64_t kv_head);
+  std::atomic<int64_t>& unfinished(int64_t split, int64_t kv_head);
 
   AttentionShape shape_;
-  int64_t group_, max_tokens_, tokens_per_task_, max_rows_;
+  int64_t group_, width_, max_tokens_, tokens_per_task_, max_rows_;
   const Kernels& kernels_;
   ThreadPool& pool_;
   PageArray<float> queries_;
+  PageArray<float> scratch_;    // (worker, attend_scratch_floats)
   PageArray<float> sums_;       // (worker, 2, sums_floats)
-  PageArray<int32_t> visible_;  // (worker, 2, max_rows): AttendBlock's first and last
+  PageArray<int32_t> visible_;  // (worker, 2, max_rows): first and last of AttendBlocks
   std::vector<float> parts_;    // (part, K, sums_floats)
   std::vector<Task> tasks_;
-  std::vector<Merge> merges_;
+  std::vector<Split> splits_;
+  // (split, K): spans still to be summed in this run; whoever does the last one merges.
+  std::unique_ptr<std::atomic<int64_t>[]> unfinished_;
+  int64_t n_unfinished_ = 0;
 };
 
 }  // namespace tropilla

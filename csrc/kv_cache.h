@@ -1,7 +1,6 @@
 // Keys and values of all sequences, in pages that sequences share.
 //
-// A block holds kKVBlockTokens tokens of all layers: [layer][k|v][kv_head][slot][head_dim].
-// Within a layer and head the keys of a block lie together, as attention reads them.
+// A block holds kKVBlockTokens tokens of all layers: [layer][kv_head][k|v], each as kv_block.h says.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +10,6 @@
 
 namespace tropilla {
 
-inline constexpr int64_t kKVBlockTokens = 32;
-
 class KVCache {
  public:
   KVCache() = default;
@@ -21,22 +18,22 @@ class KVCache {
   KVType type() const { return type_; }
   int64_t n_blocks() const { return n_blocks_; }
   int64_t size_bytes() const { return cells_.size_bytes(); }
-  // (kKVBlockTokens, head_dim) of one block, layer and head.
-  const void* keys(int64_t block, int64_t layer, int64_t kv_head) const { return at(block, layer, 0, kv_head, 0); }
-  const void* values(int64_t block, int64_t layer, int64_t kv_head) const { return at(block, layer, 1, kv_head, 0); }
+  // Of one block, layer and head.
+  const uint8_t* keys(int64_t block, int64_t layer, int64_t kv_head) const { return at(block, layer, kv_head); }
+  const uint8_t* values(int64_t block, int64_t layer, int64_t kv_head) const {
+    return at(block, layer, kv_head) + kv_bytes(type_, head_dim_);
+  }
   // Keeps one token's key and value of a head, (head_dim) each.
   void put(const Kernels& kernels, int64_t block, int64_t layer, int64_t kv_head, int64_t slot, const float* key,
            const float* value) const;
 
  private:
-  uint8_t* at(int64_t block, int64_t layer, int64_t which, int64_t kv_head, int64_t slot) const {
-    const int64_t page = ((block * n_layers_ + layer) * 2 + which) * n_kv_heads_ + kv_head;
-    return cells_.data() + (page * kKVBlockTokens + slot) * row_bytes_;
+  uint8_t* at(int64_t block, int64_t layer, int64_t kv_head) const {
+    return cells_.data() + ((block * n_layers_ + layer) * n_kv_heads_ + kv_head) * 2 * kv_bytes(type_, head_dim_);
   }
-  void put_row(const Kernels& kernels, const float* row, uint8_t* out) const;
 
   KVType type_ = KVType::F16;
-  int64_t n_blocks_ = 0, n_layers_ = 0, n_kv_heads_ = 0, head_dim_ = 0, row_bytes_ = 0;
+  int64_t n_blocks_ = 0, n_layers_ = 0, n_kv_heads_ = 0, head_dim_ = 0;
   PageArray<uint8_t> cells_;
 };
 

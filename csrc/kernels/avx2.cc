@@ -9,6 +9,8 @@ namespace {
 constexpr int kLanes = 8;
 // 4 tokens: as many accumulators as sixteen registers hold beside four weight vectors and the sums.
 constexpr int kMaxTokens = 4;
+// Attention: 6 rows by 2 vectors: 12 of 16 registers hold sums, two keys and one a query.
+constexpr int kMaxQueries = 6;
 
 using Floats = __m256;
 using Ints = __m256i;

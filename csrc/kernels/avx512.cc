@@ -9,6 +9,8 @@ namespace {
 constexpr int kLanes = 16;
 // 8 tokens: 64 dot products for 8 unpacked vectors. 12 are 3 % slower for most types (docs/log.md).
 constexpr int kMaxTokens = 8;
+// Attention: 8 rows by 2 vectors: 16 sums, with two vectors of keys and a broadcast for each row.
+constexpr int kMaxQueries = 8;
 
 using Floats = __m512;
 using Ints = __m512i;

@@ -65,9 +65,14 @@ void call_to_f16(const Kernels& table, const Arguments& a) {
 }
 
 void call_attend(const Kernels& table, const Arguments& a) {
-  table.attend[a.size(2)]({a.size(0), a.size(1), a.array<float>(0), a.array<void>(1), a.array<void>(2),
-                           a.array<int32_t>(3), a.array<int32_t>(4), a.array<float>(5), a.array<float>(6),
-                           a.array<float>(7)});
+  const auto type = static_cast<KVType>(a.size(2));
+  const uint8_t *k[kMaxAttendBlocks], *v[kMaxAttendBlocks];
+  for (int64_t b = 0; b < a.size(3); ++b) {
+    k[b] = a.array<uint8_t>(1) + b * kv_bytes(type, a.size(1));
+    v[b] = a.array<uint8_t>(2) + b * kv_bytes(type, a.size(1));
+  }
+  table.attend[a.size(2)]({a.size(0), a.size(1), a.array<float>(0), k, v, a.array<int32_t>(3), a.array<int32_t>(4),
+                           a.array<float>(5), a.array<float>(6), a.array<float>(7), a.array<float>(8)});
 }
 
 struct Entry {
@@ -86,7 +91,7 @@ constexpr Entry kEntries[] = {
     {"silu_mul", 1, 3, call_silu_mul}, // n
     {"rope", 2, 2, call_rope},         // heads, head_dim
     {"to_f16", 1, 2, call_to_f16},     // n
-    {"attend", 3, 8, call_attend},     // queries, head_dim, KVType
+    {"attend", 4, 9, call_attend},     // queries, head_dim, KVType, blocks
 };
 
 }  // namespace

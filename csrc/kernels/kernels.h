@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/kv_block.h"
 #include "kernels/tensor_type.h"
 
 namespace tropilla {
@@ -34,24 +35,31 @@ struct Activations {
 using MatmulTile = void (*)(const uint8_t* tile, const Activations& x, int64_t first_token,
                             int64_t n_tokens, float* out, int64_t out_stride);
 
-// What keys and values are kept as.
-enum class KVType : int32_t { F16 = 0, F32 = 1 };
-inline constexpr int kKVTypes = 2;
+// At most this many KV blocks are attended to at once.
+inline constexpr int kMaxAttendBlocks = 16;
+// Of these, so many lie unpacked side by side.
+inline constexpr int kUnpackedBlocks = 4;
 
-// One KV block's share of attention for query rows that read the same KV head (flash attention with
-// running maximum and sum). Query row i sees keys first[i] <= j < last[i] of this block; if there are
-// none, its acc, row_max and row_sum stay as they are. Other keys may be anything, NaN included.
-struct AttendBlock {
+// The share in attention of some consecutive KV blocks, for query rows that read the same KV head
+// (flash attention with running maximum and sum). Query row i sees keys first[i] <= j < last[i],
+// counted from the first block; if there are none, its acc, row_max and row_sum stay as they are.
+// Other keys may be anything, NaN included. See kv_block.h for the layout of a block.
+struct AttendBlocks {
   int64_t n_queries, head_dim;
-  const float* q;        // (n_queries, head_dim), already scaled by 1/sqrt(head_dim)
-  const void* k;         // (block_size, head_dim) of the cache's KVType
-  const void* v;         // (block_size, head_dim) likewise
-  const int32_t* first;  // (n_queries)
-  const int32_t* last;   // (n_queries)
-  float* acc;            // (n_queries, head_dim) weighted sum of v so far, relative to row_max
-  float* row_max;        // (n_queries) -inf at the start
-  float* row_sum;        // (n_queries) 0 at the start
+  const float* q;            // (n_queries, head_dim), already scaled by 1/sqrt(head_dim)
+  const uint8_t* const* k;   // keys of each block, of the cache's KVType; at most kMaxAttendBlocks
+  const uint8_t* const* v;   // values likewise
+  const int32_t* first;      // (n_queries)
+  const int32_t* last;       // (n_queries)
+  float* scratch;            // (2, kUnpackedBlocks, kKVBlockTokens, kv_width), for the kernel's own use
+  float* acc;                // (n_queries, kv_width) weighted sum of v so far, relative to row_max
+  float* row_max;            // (n_queries) -inf at the start
+  float* row_sum;            // (n_queries) 0 at the start
 };
+
+constexpr int64_t attend_scratch_floats(int64_t head_dim) {
+  return 2 * kUnpackedBlocks * kKVBlockTokens * kv_width(head_dim);
+}
 
 struct Kernels {
   const char* name;
@@ -63,7 +71,7 @@ struct Kernels {
   // Rotates pairs (2i, 2i+1) of each head; cos_sin holds head_dim/2 pairs (cos, sin).
   void (*rope)(float* heads, int64_t n_heads, int64_t head_dim, const float* cos_sin);
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);
-  void (*attend[kKVTypes])(const AttendBlock& block);  // by the KVType of the block's keys and values
+  void (*attend[kKVTypes])(const AttendBlocks& blocks);  // by the KVType of keys and values
 };
 
 // The best table that this CPU runs, or the one that TROPILLA_ISA names. Throws std::runtime_error

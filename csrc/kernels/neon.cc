@@ -9,6 +9,8 @@ namespace {
 constexpr int kLanes = 4;
 // 8 tokens of one vector of rows, 4 of two or 2 of four: 8 of 32 registers hold accumulators, 8 weights.
 constexpr int kMaxTokens = 8;
+// Attention: 8 rows by 2 vectors: 16 of 32 registers hold sums.
+constexpr int kMaxQueries = 8;
 
 using Floats = float32x4_t;
 using Ints = int32x4_t;

@@ -136,43 +136,50 @@ void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = f32_to_f16(x[i]);
 }
 
-float value_of(uint16_t half) { return f16_to_f32(half); }
-float value_of(float cell) { return cell; }
+template <KVType type>
+float cell(const uint8_t* cells, int64_t i) {
+  if constexpr (type == KVType::F32) return reinterpret_cast<const float*>(cells)[i];
+  return f16_to_f32(reinterpret_cast<const uint16_t*>(cells)[i]);
+}
 
-template <class Cell>
-float key_score(const float* q, const Cell* key, int64_t head_dim) {
+template <KVType type>
+float key_score(const AttendBlocks& a, int64_t i, int64_t j) {
+  const uint8_t* keys = a.k[j / kKVBlockTokens];
   float score = 0.0f;
-  for (int64_t d = 0; d < head_dim; ++d) score += q[d] * value_of(key[d]);
+  for (int64_t d = 0; d < a.head_dim; ++d) {
+    score += a.q[i * a.head_dim + d] * cell<type>(keys, d * kKVBlockTokens + j % kKVBlockTokens);
+  }
   return score;
 }
 
 // Moves what one query row has gathered to a larger maximum.
-void raise_maximum(const AttendBlock& b, int64_t i, float maximum) {
-  if (maximum <= b.row_max[i]) return;
-  const float shrink = std::exp(b.row_max[i] - maximum);
-  for (int64_t d = 0; d < b.head_dim; ++d) b.acc[i * b.head_dim + d] *= shrink;
-  b.row_sum[i] *= shrink;
-  b.row_max[i] = maximum;
+void raise_maximum(const AttendBlocks& a, int64_t i, float maximum) {
+  if (maximum <= a.row_max[i]) return;
+  const float shrink = std::exp(a.row_max[i] - maximum);
+  float* acc = a.acc + i * kv_width(a.head_dim);
+  for (int64_t d = 0; d < a.head_dim; ++d) acc[d] *= shrink;
+  a.row_sum[i] *= shrink;
+  a.row_max[i] = maximum;
 }
 
-template <class Cell>
-void attend_row(const AttendBlock& b, int64_t i) {
-  const Cell* keys = static_cast<const Cell*>(b.k);
-  const Cell* values = static_cast<const Cell*>(b.v);
-  for (int64_t j = b.first[i]; j < b.last[i]; ++j) {
-    const float score = key_score(b.q + i * b.head_dim, keys + j * b.head_dim, b.head_dim);
-    raise_maximum(b, i, score);
-    const float p = std::exp(score - b.row_max[i]);
-    b.row_sum[i] += p;
-    for (int64_t d = 0; d < b.head_dim; ++d) {
-      b.acc[i * b.head_dim + d] += p * value_of(values[j * b.head_dim + d]);
+template <KVType type>
+void attend_row(const AttendBlocks& a, int64_t i) {
+  const int64_t width = kv_width(a.head_dim);
+  for (int64_t j = a.first[i]; j < a.last[i]; ++j) {
+    const float score = key_score<type>(a, i, j);
+    raise_maximum(a, i, score);
+    const float p = std::exp(score - a.row_max[i]);
+    a.row_sum[i] += p;
+    const uint8_t* values = a.v[j / kKVBlockTokens];
+    for (int64_t d = 0; d < a.head_dim; ++d) {
+      a.acc[i * width + d] += p * cell<type>(values, j % kKVBlockTokens * width + d);
     }
   }
 }
 
-template <class Cell>
-void attend(const AttendBlock& block) {
-  for (int64_t i = 0; i < block.n_queries; ++i) attend_row<Cell>(block, i);
+template <KVType type>
+void attend(const AttendBlocks& blocks) {
+  for (int64_t i = 0; i < blocks.n_queries; ++i) attend_row<type>(blocks, i);
 }
 
 template <TensorType... types>
@@ -185,7 +192,7 @@ constexpr Kernels table(TypeList<types...>) {
                   .silu_mul = silu_mul,
                   .rope = rope,
                   .to_f16 = to_f16,
-                  .attend = {attend<uint16_t>, attend<float>}};
+                  .attend = {attend<KVType::F16>, attend<KVType::F32>}};
   ((kernels.matmul[index_of(types)] = matmul_of<types>()), ...);
   return kernels;
 }

@@ -17,6 +17,14 @@ from tests.kernels.runner import Array, Canaried, Runner, unaligned
 
 UNIT = 2.0**-24
 KV_TYPES = [np.dtype(np.float16), np.dtype(np.float32)]  # by the numbers of KVType
+BLOCK = 32  # tokens of a KV block
+MAX_BLOCKS = 16  # of one call
+UNPACKED_BLOCKS = 4
+
+
+def width_of(head_dim: int) -> int:
+    """Return how many cells a row of head_dim takes."""
+    return -(-head_dim // 16) * 16
 
 
 class Case(NamedTuple):
@@ -28,16 +36,31 @@ class Case(NamedTuple):
     first: Array  # (Q,) int32
     last: Array  # (Q,) int32
 
+    def key_blocks(self) -> Array:
+        """Return the keys as blocks of [Dh][slot]; what holds no key is NaN."""
+        return np.ascontiguousarray(self._blocks(self.k).swapaxes(1, 2))
+
+    def value_blocks(self) -> Array:
+        """Return the values as blocks of [slot][width]; what holds no value is NaN."""
+        return self._blocks(self.v)
+
+    @staticmethod
+    def _blocks(rows: Array) -> Array:
+        n_keys, head_dim = rows.shape
+        blocks = np.full((-(-n_keys // BLOCK) * BLOCK, width_of(head_dim)), np.nan, rows.dtype)
+        blocks[:n_keys, :head_dim] = rows
+        return blocks.reshape(-1, BLOCK, width_of(head_dim))
+
 
 class State(NamedTuple):
     """What rows have gathered so far."""
 
-    acc: Canaried
+    acc: Canaried  # (Q, width)
     row_max: Canaried
     row_sum: Canaried
 
-    def result(self) -> Array:
-        return self.acc.array / self.row_sum.array[:, None]
+    def result(self, head_dim: int) -> Array:
+        return self.acc.array[:, :head_dim] / self.row_sum.array[:, None]
 
 
 def random_case(
@@ -53,7 +76,7 @@ def random_case(
 
 def new_state(case: Case) -> State:
     n, head_dim = case.q.shape
-    state = State(*(Canaried(shape, np.float32) for shape in [(n, head_dim), (n,), (n,)]))
+    state = State(*(Canaried(shape, np.float32) for shape in [(n, width_of(head_dim)), (n,), (n,)]))
     state.acc.array[...] = 0
     state.row_max.array[...] = -np.inf
     state.row_sum.array[...] = 0
@@ -61,32 +84,35 @@ def new_state(case: Case) -> State:
 
 
 def attend(runner: Runner, case: Case, state: State) -> None:
-    arrays = [case.q, *(a.view(f"u{a.itemsize}") for a in (case.k, case.v)), case.first, case.last]
-    outputs = [room.array for room in state]
+    blocks = [case.key_blocks(), case.value_blocks()]
+    scratch = Canaried((2, UNPACKED_BLOCKS, BLOCK, width_of(case.q.shape[1])), np.float32)
+    scratch.array[...] = np.nan
+    arrays = [case.q, *(a.view(f"u{a.itemsize}") for a in blocks), case.first, case.last]
+    outputs = [scratch, *state]
     runner(
         "attend",
-        [*case.q.shape, KV_TYPES.index(case.k.dtype)],
-        [*(unaligned(array) for array in arrays), *outputs],
+        [*case.q.shape, KV_TYPES.index(case.k.dtype), len(blocks[0])],
+        [*(unaligned(array) for array in arrays), *(room.array for room in outputs)],
     )
-    for room in state:
+    for room in outputs:
         room.check()
 
 
-def attended(runner: Runner, case: Case, block_size: int | None = None) -> State:
-    """Attend all keys, in KV blocks of a size."""
+def attended(runner: Runner, case: Case, n_blocks: int = MAX_BLOCKS) -> State:
+    """Attend all keys, some blocks in each call."""
     state = new_state(case)
-    n_keys = len(case.k)
-    size = block_size or n_keys
-    for start in range(0, n_keys, size):
+    size = n_blocks * BLOCK
+    for start in range(0, len(case.k), size):
         keys = slice(start, start + size)
         first = np.clip(case.first - start, 0, size).astype(np.int32)
-        last = np.clip(case.last - start, 0, min(size, n_keys - start)).astype(np.int32)
+        last = np.clip(case.last - start, 0, size).astype(np.int32)
         attend(runner, Case(case.q, case.k[keys], case.v[keys], first, last), state)
     return state
 
 
 def assert_is_softmax(state: State, case: Case) -> None:
-    out, head_dim = state.result(), case.q.shape[1]
+    head_dim = case.q.shape[1]
+    out = state.result(head_dim)
     k, v = case.k.astype(np.float64), case.v.astype(np.float64)
     for i, (first, last) in enumerate(zip(case.first, case.last, strict=True)):
         scores = k[first:last] @ case.q[i]
@@ -99,8 +125,8 @@ def assert_is_softmax(state: State, case: Case) -> None:
         assert (np.abs(out[i] - expected) <= bound).all(), f"row {i}"
 
 
-@pytest.mark.parametrize("head_dim", [2, 8, 20, 64, 128])
-@pytest.mark.parametrize("n_keys", [1, 2, 31, 32, 33, 70])
+@pytest.mark.parametrize("head_dim", [2, 8, 20, 64, 80, 128])
+@pytest.mark.parametrize("n_keys", [1, 2, 31, 32, 33, 70, 200])
 def test_is_softmax(runner: Runner, n_keys: int, head_dim: int) -> None:
     for n_queries in (1, 2, 3, 7, 8, 9, 17):
         case = random_case(n_queries, n_keys, head_dim, seed=n_queries)
@@ -111,17 +137,18 @@ def test_is_softmax(runner: Runner, n_keys: int, head_dim: int) -> None:
 def test_keys_and_values_in_float32(runner: Runner, head_dim: int) -> None:
     for n_queries in (1, 3, 9):
         case = random_case(n_queries, 70, head_dim, kv_type=np.float32)
-        assert_is_softmax(attended(runner, case, 32), case)
+        assert_is_softmax(attended(runner, case, 1), case)
 
 
-@pytest.mark.parametrize("block_size", [1, 16, 32, 50])
-def test_blocks_one_after_another_are_one_attention(runner: Runner, block_size: int) -> None:
-    case = random_case(9, 100, 64, spread=4.0)
-    assert_is_softmax(attended(runner, case, block_size), case)
+@pytest.mark.parametrize("n_blocks", [1, 2, 5, 16])
+@pytest.mark.parametrize("n_queries", [1, 9])
+def test_calls_one_after_another_are_one_attention(runner: Runner, n_queries: int, n_blocks: int) -> None:
+    case = random_case(n_queries, 600, 64, spread=4.0)
+    assert_is_softmax(attended(runner, case, n_blocks), case)
 
 
 def test_windows_hide_what_is_before_them(runner: Runner) -> None:
-    case = random_case(12, 90, 32)
+    case = random_case(12, 190, 32)
     case = case._replace(first=np.maximum(case.last - 20, 0).astype(np.int32))
     assert_is_softmax(attended(runner, case), case)
 
@@ -146,13 +173,13 @@ def test_hidden_keys_and_values_may_be_anything(runner: Runner) -> None:
     """Each value but row 4's own is NaN for it: those before its window, and the future."""
     case = random_case(9, 80, 20)
     case = case._replace(first=np.maximum(case.last - 40, 0).astype(np.int32))
-    expected = attended(runner, case).result()[4]
+    expected = attended(runner, case).result(20)[4]
     for array in (case.k, case.v):
         array[: case.first[4]] = np.nan
         array[case.last[4] :] = np.nan
     state = attended(runner, case)
-    np.testing.assert_array_equal(state.result()[4], expected)
-    assert np.isnan(state.result()[5]).all(), "what a row sees must not be lost"
+    np.testing.assert_array_equal(state.result(20)[4], expected)
+    assert np.isnan(state.result(20)[5]).all(), "what a row sees must not be lost"
 
 
 @pytest.mark.parametrize("key", [0, 3, 30])
@@ -160,18 +187,18 @@ def test_a_visible_nan_stays_visible(runner: Runner, key: int) -> None:
     """In the first chunk or a later block: a broken model must not look like a working one."""
     case = random_case(2, 64, 16)
     case.k[key] = np.nan
-    assert np.isnan(attended(runner, case, 16).row_sum.array).all()
+    assert np.isnan(attended(runner, case, 1).row_sum.array).all()
 
 
 def test_far_apart_scores_do_not_overflow(runner: Runner) -> None:
     case = random_case(3, 64, 64, spread=200.0)
-    assert_is_softmax(attended(runner, case, 16), case)
+    assert_is_softmax(attended(runner, case, 1), case)
 
 
-@pytest.mark.parametrize("window", [50, 100])  # both longer than a kernel keeps scores for
+@pytest.mark.parametrize("window", [50, 200])  # the longer than a kernel keeps scores for
 def test_a_row_does_not_depend_on_its_companions(runner: Runner, window: int) -> None:
     """Bit for bit: the same text comes out of a prefill, a decode and any batch."""
-    case = random_case(17, 100, 64)
+    case = random_case(17, 200, 64)
     case = case._replace(first=np.maximum(case.last - window, 0).astype(np.int32))
     together = attended(runner, case)
     for i in range(17):
