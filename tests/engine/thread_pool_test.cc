@@ -89,6 +89,40 @@ void two_callers_take_turns() {
   expect(shared == 1000, "two callers disturbed each other");
 }
 
+// Runs ranges until a worker has one, and returns whether that came to pass within the time.
+bool shares(ThreadPool& pool, std::chrono::milliseconds within) {
+  const auto end = std::chrono::steady_clock::now() + within;
+  std::atomic<bool> shared{false};
+  while (!shared && std::chrono::steady_clock::now() < end) {
+    pool.parallel_for(2, 1, [&](int64_t, int64_t, int worker) {
+      if (worker != 0) shared = true;
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    });
+  }
+  return shared;
+}
+
+// As when the system gives a worker's core to another program in the middle of a range.
+void hold_up_a_worker(ThreadPool& pool, std::chrono::milliseconds time) {
+  std::atomic<bool> begun{false};
+  pool.parallel_for(2, 1, [&](int64_t, int64_t, int worker) {
+    if (worker != 0) {
+      begun = true;
+      std::this_thread::sleep_for(time);
+    }
+    while (!begun) std::this_thread::yield();
+  });
+}
+
+void a_worker_that_was_held_up_is_left_alone_for_a_while() {
+  using std::chrono::milliseconds;
+  ThreadPool pool(2);
+  expect(shares(pool, milliseconds(5000)), "no loop was ever shared");
+  hold_up_a_worker(pool, milliseconds(100));
+  expect(!shares(pool, milliseconds(200)), "the caller asked at once for the worker that held it up");
+  expect(shares(pool, milliseconds(20000)), "the caller never shared again");
+}
+
 void an_idle_pool_uses_no_processor() {
   ThreadPool pool(4);
   visits(pool, 100, 1);
@@ -108,5 +142,6 @@ int main() {
   workers_are_never_shared();
   loops_do_not_mix();
   two_callers_take_turns();
+  a_worker_that_was_held_up_is_left_alone_for_a_while();
   an_idle_pool_uses_no_processor();
 }
