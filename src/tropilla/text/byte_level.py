@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tropilla.errors import FormatError, UnsupportedError
 from tropilla.formats.tokenizer_source import GGUFVocabulary, TokenKind, TokenRoles
-from tropilla.text.vocabulary_file import vocabulary_text
+from tropilla.text.vocabulary_file import vocabulary_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
@@ -188,23 +188,27 @@ def _split_of(source: GGUFVocabulary) -> Split:
 def _entries(source: GGUFVocabulary) -> Entries:
     if source.merges is None:
         raise FormatError(source.path, "a byte-level BPE vocabulary needs tokenizer.ggml.merges")
-    ids = {vocabulary_text(source.path, piece): token_id for token_id, piece in enumerate(source.pieces)}
+    pieces = vocabulary_texts(source.path, source.pieces)
+    ids = dict(zip(pieces, range(len(pieces)), strict=True))
     specials, literal = _added_tokens(source, ids)
     for text in specials:
         del ids[text]
-    merges = [_merge(source.path, number, line) for number, line in enumerate(source.merges)]
-    _check_merges(source.path, merges, ids)
-    return Entries(ids, merges, specials, literal, len(source.pieces))
+    merges = _merges(source.path, vocabulary_texts(source.path, source.merges), ids)
+    return Entries(ids, merges, specials, literal, len(pieces))
 
 
 def _added_tokens(source: GGUFVocabulary, ids: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
     """Return the special and the literal tokens; a marker or an end of turn is special whatever its type."""
-    kinds = list(source.token_types or ())
     roles = {source.roles.bos_id, source.roles.eos_id, *source.roles.end_ids}
     specials: dict[str, int] = {}
     literal: dict[str, int] = {}
+    if source.token_types is None:
+        return specials, literal
+    kinds = list(source.token_types)
     for text, token_id in ids.items():
-        kind = kinds[token_id] if kinds else TokenKind.NORMAL
+        kind = kinds[token_id]
+        if kind == TokenKind.NORMAL:
+            continue
         if kind in (TokenKind.CONTROL, TokenKind.UNKNOWN):
             specials[text] = token_id
         elif kind == TokenKind.USER_DEFINED:
@@ -213,20 +217,22 @@ def _added_tokens(source: GGUFVocabulary, ids: dict[str, int]) -> tuple[dict[str
     return specials, literal
 
 
-def _merge(path: Path, number: int, line: str | bytes) -> tuple[str, str]:
-    left, space, right = vocabulary_text(path, line).partition(" ")
-    if not (left and space and right):
-        raise FormatError(path, f"merge {number} is {line!r}, expected two pieces with a space between")
-    return left, right
+def _merges(path: Path, lines: list[str], ids: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return the pairs; refuse one of or into what is no token: the library would panic, not raise."""
+    merges: list[tuple[str, str]] = []
+    for line in lines:
+        left, _, right = line.partition(" ")
+        if not (left and right and left + right in ids and left in ids and right in ids):
+            raise _bad_merge(path, len(merges), line)
+        merges.append((left, right))
+    return merges
 
 
-def _check_merges(path: Path, merges: list[tuple[str, str]], ids: Mapping[str, int]) -> None:
-    """Refuse a merge of or into what is no token: the library would abort with a panic, not an error."""
-    for number, (left, right) in enumerate(merges):
-        if left + right not in ids or left not in ids or right not in ids:
-            raise FormatError(
-                path, f"merge {number} joins {left!r} and {right!r}, not all of which are tokens"
-            )
+def _bad_merge(path: Path, number: int, line: str) -> FormatError:
+    left, _, right = line.partition(" ")
+    if not (left and right):
+        return FormatError(path, f"merge {number} is {line!r}, expected two pieces with a space between")
+    return FormatError(path, f"merge {number} joins {left!r} and {right!r}, not all of which are tokens")
 
 
 def _build_library(split: Split, entries: Entries) -> Library:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tropilla.errors import FormatError
@@ -26,3 +27,11 @@ def vocabulary_text(path: Path, entry: str | bytes) -> str:
         return entry.decode() if isinstance(entry, bytes) else entry
     except UnicodeDecodeError:
         raise FormatError(path, f"the vocabulary holds {entry!r}, which is not valid UTF-8") from None
+
+
+def vocabulary_texts(path: Path, entries: Iterable[str | bytes]) -> list[str]:
+    """Return all entries as texts; raises FormatError if one is none."""
+    texts = list(entries)
+    if set(map(type, texts)) <= {str}:  # a vocabulary has hundreds of thousands, nearly always texts
+        return texts  # type: ignore[return-value]  # just checked
+    return [vocabulary_text(path, entry) for entry in texts]
