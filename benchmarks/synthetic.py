@@ -28,6 +28,7 @@ from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import BLOCKS, TensorType, tensor_bytes
 from tropilla.formats.tensors import LazyTensor, Tensors
 from tropilla.formats.tokenizer_source import GGUFVocabulary, TokenKind, TokenRoles
+from tropilla.hub.model_size import gets_more_bits
 from tropilla.model.config import LLAMA_SIZES, LlamaConfig, tensor_shapes
 from tropilla.quant.gguf_output import write_gguf
 
@@ -79,7 +80,7 @@ def type_of(name: str, mixture: str, config: LlamaConfig) -> TensorType:
     """Return a tensor's type in a model of this mixture, as llama.cpp's quantizer chooses it.
 
     The output matrix of 4- and 5-bit models is Q6_K, and in the "_M" mixtures so are the value and the
-    down projection in the first and the last eighth of the layers and in every third between.
+    down projection of some layers.
     """
     layer, within = layer_and_name(name)
     if "norm" in name:
@@ -87,12 +88,9 @@ def type_of(name: str, mixture: str, config: LlamaConfig) -> TensorType:
     most = _MIXTURES.get(mixture) or TensorType[mixture]
     if within == "output.weight" or (config.tied_embeddings and within == "token_embd.weight"):
         return TensorType.Q6_K if _has_finer_output(most) and config.dim % 256 == 0 else most
-    eighth = config.n_layers // 8
-    sensitive = within in ("attn_v.weight", "ffn_down.weight") and layer is not None
-    if mixture in _MIXTURES and sensitive:
-        assert layer is not None
-        if layer < eighth or layer >= 7 * config.n_layers // 8 or (layer - eighth) % 3 == 2:
-            return TensorType.Q6_K
+    sensitive = mixture in _MIXTURES and within in ("attn_v.weight", "ffn_down.weight")
+    if sensitive and layer is not None and gets_more_bits(layer, config.n_layers):
+        return TensorType.Q6_K
     return most
 
 

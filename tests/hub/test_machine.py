@@ -15,6 +15,7 @@ from tropilla.hub.memory import (
     measure_memory,
     parse_meminfo,
     parse_vm_stat,
+    peak_resident_bytes,
     tighten,
 )
 from tropilla.hub.processor import count_cores, count_records, n_usable_cores, parse_cpu_quota, read_processor
@@ -133,3 +134,14 @@ def test_the_machine_is_inspected_in_about_a_second() -> None:
 def test_a_machine_without_the_extension_is_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tropilla._native", None)
     assert inspect_machine().limits is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_peak_memory_counts_what_was_given_back() -> None:
+    size = 64 << 20
+    held = bytearray(size)
+    held[::4096] = b"x" * len(held[::4096])  # touched, so resident
+    del held
+    peak = peak_resident_bytes()
+    assert peak is not None
+    assert peak > size

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
         "quantize": ("tropilla.cli.quantize", "store a model's weights in fewer bits"),
     },
     "Machine": {
+        "bench": ("tropilla.cli.bench", "how fast a model runs here, against this machine's limits"),
         "doctor": ("tropilla.cli.doctor", "what this machine is, and whether everything is in order"),
     },
 }

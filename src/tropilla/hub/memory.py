@@ -46,6 +46,18 @@ def measure_memory() -> Memory:
     return _linux_memory()
 
 
+def peak_resident_bytes() -> int | None:
+    """Return the most memory that this process ever held at once; None where the system does not tell."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", file_text(Path("/proc/self/status")), re.MULTILINE)
+    if found:
+        return int(found[1]) * 1024
+    if sys.platform == "darwin":
+        import resource  # absent on Windows
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
 def parse_meminfo(text: str) -> Memory:
     """Read Linux's /proc/meminfo."""
     kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
