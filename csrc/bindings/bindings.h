@@ -9,5 +9,6 @@ void bind_sampler(nanobind::module_& module);
 void bind_engine(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
 void bind_limits(nanobind::module_& module);
+void bind_ngram_index(nanobind::module_& module);
 
 }  // namespace tropilla::bindings

@@ -1,12 +1,12 @@
 // The forward pass, as the executor sees it.
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "llama.h"
@@ -55,19 +55,44 @@ bool step(Llama& model, std::vector<int32_t> token_ids, Spans spans, const std::
   return model.step(batch, logit_rows);
 }
 
-// One draw for each row of logits of the last step, on all threads; none where the sampler threw.
-std::vector<std::optional<Draw>> sample(Llama& model, const std::vector<Sampler*>& samplers) {
-  std::vector<std::optional<Draw>> draws(samplers.size());
-  model.pool().parallel_for(static_cast<int64_t>(samplers.size()), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      try {
-        draws[static_cast<size_t>(i)] = samplers[static_cast<size_t>(i)]->sample(model.logits(i));
-      } catch (const std::exception&) {
-        // sample_one() throws it again, where the caller can tell whose it is.
-      }
+// What one sequence draws in a step, and whether its sampler threw after that.
+using Run = std::pair<std::vector<Draw>, bool>;
+// A sequence's sampler, and the tokens proposed to follow its own, which the step computed too.
+using Proposed = std::pair<Sampler*, std::vector<int32_t>>;
+
+// Draws after row upon row for as long as each draw is the token that the next row was computed for:
+// just what one step for each token would have drawn.
+Run draw_run(const Llama& model, const Proposed& proposed, int64_t row) {
+  const auto& [sampler, proposal] = proposed;
+  Run run;
+  auto& [draws, failed] = run;
+  try {
+    do {
+      draws.push_back(sampler->sample(model.logits(row++)));
+      sampler->accept(draws.back().token);
+    } while (draws.size() <= proposal.size() && draws.back().token == proposal[draws.size() - 1]);
+  } catch (const std::exception&) {
+    failed = true;  // sample_one() throws it again, where the caller can tell whose it is
+  }
+  return run;
+}
+
+// One run for each sequence, on all threads. The last step's rows of logits are the sequences' in
+// order: one, and one more for each proposed token.
+std::vector<Run> draw(const Llama& model, ThreadPool& pool, const std::vector<Proposed>& sequences) {
+  std::vector<int64_t> first_rows;
+  int64_t n_rows = 0;
+  for (const auto& [sampler, proposal] : sequences) {
+    first_rows.push_back(n_rows);
+    n_rows += 1 + static_cast<int64_t>(proposal.size());
+  }
+  std::vector<Run> runs(sequences.size());
+  pool.parallel_for(static_cast<int64_t>(runs.size()), 1, [&](int64_t begin, int64_t end, int) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      runs[i] = draw_run(model, sequences[i], first_rows[i]);
     }
   });
-  return draws;
+  return runs;
 }
 
 Draw sample_one(Llama& model, int64_t row, Sampler& sampler) { return sampler.sample(model.logits(row)); }
@@ -133,7 +158,10 @@ void bind_engine(nb::module_& module) {
            nb::sig("def load(self, name: str, type: int, rows: int, cols: int, stored: bytes | memoryview) -> None"))
       .def("missing_tensors", &Llama::missing_tensors)
       .def("step", &step, ReleaseGil(), "token_ids"_a, "sequences"_a, "logit_rows"_a)
-      .def("sample", &sample, ReleaseGil(), "samplers"_a)
+      .def(
+          "draw",
+          [](Llama& model, const std::vector<Proposed>& sequences) { return draw(model, model.pool(), sequences); },
+          ReleaseGil(), "sequences"_a)
       .def("sample_one", &sample_one, ReleaseGil(), "row"_a, "sampler"_a)
       .def("logits", &copy_logits, "row"_a)
       .def("logprobs", &logprobs, ReleaseGil(), "rows"_a, "targets"_a)

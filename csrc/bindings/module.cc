@@ -7,4 +7,5 @@ NB_MODULE(_native, module) {
   tropilla::bindings::bind_kernels(module);
   tropilla::bindings::bind_engine(module);
   tropilla::bindings::bind_limits(module);
+  tropilla::bindings::bind_ngram_index(module);
 }

@@ -7,11 +7,13 @@ import math
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tropilla
 from tests.api.tiny_model import CONFIG, write_tiny_model
+from tests.engine.speculation.forced import force
 from tests.text.subprocesses import modules_after
 from tropilla import Sampling
 from tropilla.errors import FormatError, OptionError, RequestError
@@ -58,6 +60,26 @@ def test_a_seed_repeats_an_answer_and_every_reply_tells_its_own(tiny: tropilla.M
     other = tiny.chat(HELLO, Sampling(max_tokens=16, temperature=2.0, seed=first.seed + 1))
     assert again.token_ids == first.token_ids
     assert other.token_ids != first.token_ids
+
+
+@pytest.mark.parametrize("how", ["stop", "banned_strings", "max_tokens"])
+def test_speculation_changes_nothing_of_a_reply(tiny_path: Path, how: str) -> None:
+    """Not its text, not its end, and not the tokens that it counts: a step may draw beyond a stop string."""
+    sampling = Sampling(temperature=1.0, seed=7, max_tokens=60, logprobs=1)
+    with tropilla.load(tiny_path, speculation="off") as model:
+        whole = model.complete("once", sampling)
+        options: dict[str, Any] = {how: 20 if how == "max_tokens" else (whole.text[21:23],)}
+        sampling = replace(sampling, **options)
+        plain = model.complete("once", sampling)
+        assert plain.token_ids != whole.token_ids
+        prompt_ids = tuple(model.tokenize("once"))
+    for seed in range(10):
+        with tropilla.load(tiny_path) as model:
+            force(model.engine, {prompt_ids: whole.token_ids}, seed)
+            reply = model.complete("once", sampling)
+            assert model.stats.work.accepted_tokens > 0
+        timeless = replace(reply.usage, prefill_s=plain.usage.prefill_s, decode_s=plain.usage.decode_s)
+        assert replace(reply, usage=timeless) == plain
 
 
 def test_a_stop_string_ends_the_text_before_it(tiny: tropilla.Model) -> None:

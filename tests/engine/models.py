@@ -102,7 +102,7 @@ def make_executor(
     return CPUExecutor(
         model.weights,
         max_tokens=n_tokens,
-        max_batch=n_tokens,
+        max_logit_rows=n_tokens,
         n_kv_blocks=64,
         n_threads=threads,
         isa=isa,

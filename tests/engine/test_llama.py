@@ -166,7 +166,7 @@ def test_tensor_type_without_kernels() -> None:
 
 def test_cache_beyond_all_memory() -> None:
     with pytest.raises(CapacityError, match="more than this machine gives"):
-        CPUExecutor(MODEL.weights, max_tokens=8, max_batch=8, n_kv_blocks=1 << 36, n_threads=1)
+        CPUExecutor(MODEL.weights, max_tokens=8, max_logit_rows=8, n_kv_blocks=1 << 36, n_threads=1)
 
 
 def test_logprobs_are_those_of_the_logits() -> None:

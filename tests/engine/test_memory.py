@@ -33,7 +33,8 @@ file = MappedFile(path)
 for name, (kind, shape, start, size) in sizes.items():
     tensors[name] = StoredTensor(name, kind, shape, file.view[start : start + size], start)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-executor = CPUExecutor(ModelWeights(config, tensors), max_tokens=8, max_batch=1, n_kv_blocks=2, n_threads=2)
+executor = CPUExecutor(ModelWeights(config, tensors), max_tokens=8, max_logit_rows=1, n_kv_blocks=2,
+                       n_threads=2)
 scale = 1 if sys.platform == "darwin" else 1024
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * scale, end)
 """

@@ -16,7 +16,7 @@ def test_a_rewound_answer_comes_out_the_same(make: Make, n_kept: int, n_tokens: 
     """After 100 + 29 tokens a block of 32 has just been filled with 128 computed ones."""
     expected = make()
     whole = finish(expected, expected.submit(PROMPT, HOW))[0]
-    engine = make()
+    engine = make(speculation="off")  # one token a step
     sequence = engine.submit(PROMPT, HOW)
     events = [engine.step()[0] for _ in range(min(n_kept + n_tokens, 40))]
     engine.rewind(sequence, len(events) - n_kept)
@@ -75,7 +75,7 @@ def test_tokens_that_nobody_read_are_taken_back_too(make: Make) -> None:
 def test_equal_answers_part_undisturbed(make: Make) -> None:
     """Two equal sequences share full blocks; one is rewound across a block's edge, the other goes on."""
     expected = answer(make(), PROMPT, HOW)
-    engine = make(context_length=512)
+    engine = make(context_length=512, speculation="off")  # one token a step
     both = [engine.submit(PROMPT, HOW) for _ in range(2)]
     steps = [engine.step() for _ in range(30)]
     engine.rewind(both[0], 5)

@@ -59,7 +59,7 @@ def test_f32_logits_equal_transformers(source: Source) -> None:
     with torch.no_grad():
         expected = source.oracle(torch.tensor([token_ids])).logits[0].numpy()
     executor = CPUExecutor(
-        source.as_f32(), max_tokens=64, max_batch=64, n_kv_blocks=8, n_threads=2, kv_type="f32"
+        source.as_f32(), max_tokens=64, max_logit_rows=64, n_kv_blocks=8, n_threads=2, kv_type="f32"
     )
     ours = read_in_chunks(executor, sequence_of(token_ids), 64)
     # Feature row F02: both compute in float32 and differ only in the order of their sums.

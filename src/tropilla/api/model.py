@@ -255,7 +255,7 @@ def _usage(sequence: LiveSequence) -> Usage:
     started, first, finished = sequence.started_s, sequence.first_token_s, sequence.finished_s
     return Usage(
         prompt_tokens=sequence.n_prompt,
-        completion_tokens=sequence.n_generated,
+        completion_tokens=sequence.n_read,  # a step may have drawn tokens beyond a stop string
         cached_tokens=sequence.n_reused,
         prefill_s=first - started if first is not None and started is not None else 0.0,
         decode_s=finished - first if first is not None and finished is not None else 0.0,

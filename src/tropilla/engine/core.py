@@ -9,6 +9,7 @@ from tropilla._native import Draw, Sampler
 from tropilla.engine.executor import CPUExecutor
 from tropilla.engine.scheduler import Scheduler, Span
 from tropilla.engine.sequence import FinishReason, Goal, LiveSequence, TokenEvent
+from tropilla.engine.speculation.speculator import Speculator
 from tropilla.engine.stats import Counters, EngineStats
 from tropilla.errors import TropillaError
 
@@ -16,9 +17,12 @@ from tropilla.errors import TropillaError
 class EngineCore:
     """Advance all live sequences step by step; leave events on each."""
 
-    def __init__(self, executor: CPUExecutor, scheduler: Scheduler) -> None:
+    def __init__(
+        self, executor: CPUExecutor, scheduler: Scheduler, speculator: Speculator | None = None
+    ) -> None:
         self.executor = executor
         self.scheduler = scheduler
+        self.speculator = speculator
         self.counters = Counters()
         # Whose prompts the step under way reads; looked at from other threads.
         self.being_read: frozenset[LiveSequence] = frozenset()
@@ -35,10 +39,12 @@ class EngineCore:
         if not spans:
             return
         self._note_starts(spans)
-        before_s = time.monotonic()
+        before_s, accepted_before = time.monotonic(), self.counters.accepted_tokens
+        if self.speculator is not None:
+            spans = self.speculator.extended(spans)
         if self._compute(spans):
-            n_tokens = sum(span.n_tokens for span in spans)
-            self.counters.add_step(n_tokens, time.monotonic() - before_s, prefill=n_tokens > len(spans))
+            n_accepted = self.counters.accepted_tokens - accepted_before
+            self._count(spans, n_accepted, time.monotonic() - before_s)
         self.end_cancelled()
 
     def end_cancelled(self) -> None:
@@ -58,6 +64,8 @@ class EngineCore:
         """Take back a sequence's last tokens; it runs on, or again."""
         sequence.finish_reason = sequence.finished_s = None
         self.scheduler.rewind(sequence, n_tokens)
+        if sequence.lookup is not None:
+            sequence.lookup.rewind(n_tokens)
 
     def stats(self) -> EngineStats:
         """Return counts since the start and what is held now."""
@@ -75,6 +83,12 @@ class EngineCore:
             threads=self.executor.n_threads,
         )
 
+    def _count(self, spans: list[Span], n_accepted: int, seconds: float) -> None:
+        prefill = any(span.n_own > 1 for span in spans)
+        self.counters.add_step(sum(span.n_own for span in spans) + n_accepted, seconds, prefill=prefill)
+        if self.speculator is not None and not prefill:
+            self.speculator.took(sum(span.n_tokens for span in spans), seconds)
+
     def _note_starts(self, spans: list[Span]) -> None:
         for sequence in (span.sequence for span in spans if span.sequence.started_s is None):
             sequence.started_s = time.monotonic()
@@ -83,48 +97,54 @@ class EngineCore:
 
     def _compute(self, spans: list[Span]) -> bool:
         """Compute the spans and take their results; False if the step was cut short."""
-        drawing = {
-            row: span.sequence
-            for row, span in zip(_last_rows(spans), spans, strict=True)
-            if span.reaches_end and span.sequence.goal is Goal.GENERATE
-        }
-        self.being_read = frozenset(span.sequence for span in spans if span.n_tokens > 1)
-        done = self.executor.step(spans, list(drawing))
+        self.being_read = frozenset(span.sequence for span in spans if span.n_own > 1)
+        done = self.executor.step(spans, _logit_rows(spans))
         self.being_read = frozenset()
         if done:
             for span in spans:
-                self.scheduler.committed(span)
-            self._draw(list(drawing.values()))
+                if not span.draws:
+                    self.scheduler.committed(span)
+            self._draw([span for span in spans if span.draws])
             self._take_rows(spans)
         return done
 
-    def _draw(self, sequences: list[LiveSequence]) -> None:
-        samplers = [_sampler(sequence) for sequence in sequences]
-        draws = self.executor.sample(samplers)
-        for row, (sequence, draw) in enumerate(zip(sequences, draws, strict=True)):
-            try:
-                self._take_draw(sequence, draw or self.executor.sample_one(row, samplers[row]))
-            except TropillaError as error:
-                self.finish(sequence, "error", error)
+    def _draw(self, spans: list[Span]) -> None:
+        runs = self.executor.draw([(_sampler(span.sequence), span.proposal) for span in spans])
+        row = 0
+        for span, (draws, failed) in zip(spans, runs, strict=True):
+            self._take_draws(span, draws)
+            if failed:
+                self._fail(span.sequence, row + len(draws))
+            row += 1 + len(span.proposal)
 
-    def _take_draw(self, sequence: LiveSequence, draw: Draw) -> None:
-        _sampler(sequence).accept(draw.token)
-        sequence.token_ids.append(draw.token)
-        if sequence.first_token_s is None:
+    def _take_draws(self, span: Span, draws: list[Draw]) -> None:
+        sequence = span.sequence
+        drawn = [draw.token for draw in draws]
+        n_accepted = sum(token == other for token, other in zip(drawn, span.proposal, strict=False))
+        sequence.token_ids += drawn
+        self.scheduler.committed(span, n_accepted)
+        if self.speculator is not None:
+            self.speculator.drawn(sequence, drawn)
+        self.counters.proposed_tokens += len(span.proposal)
+        self.counters.accepted_tokens += n_accepted
+        if sequence.first_token_s is None and draws:
             sequence.first_token_s = time.monotonic()
-        reason: FinishReason | None = None
-        if draw.token in sequence.stop_ids:
-            reason = "stop"
-        elif len(sequence.token_ids) >= sequence.max_length:
-            reason = "length"
-        event = TokenEvent(
-            sequence_id=sequence.id,
-            token_id=draw.token,
-            logprob=draw.logprob,
-            top=tuple(draw.top),
-            finish_reason=reason,
-        )
-        self._report(sequence, event)
+        for place, draw in enumerate(draws, len(sequence.token_ids) - len(draws)):
+            event = TokenEvent(
+                sequence_id=sequence.id,
+                token_id=draw.token,
+                logprob=draw.logprob,
+                top=tuple(draw.top),
+                finish_reason=_reason_to_end(sequence, place),
+            )
+            self._report(sequence, event)
+
+    def _fail(self, sequence: LiveSequence, row: int) -> None:
+        """End a sequence with the error that its sampler raises at a row."""
+        try:
+            self.executor.sample_one(row, _sampler(sequence))
+        except TropillaError as error:
+            self.finish(sequence, "error", error)
 
     def _report(self, sequence: LiveSequence, event: TokenEvent) -> None:
         if event.finish_reason is not None:
@@ -138,8 +158,8 @@ class EngineCore:
         for last_row, span in zip(_last_rows(spans), spans, strict=True):
             if span.sequence.goal is Goal.GENERATE:
                 continue
-            first_row = last_row - span.n_tokens + 1
-            wanted = range(max(span.start, span.sequence.wanted_from), span.start + span.n_tokens)
+            first_row = last_row - span.n_own + 1
+            wanted = range(max(span.start, span.sequence.wanted_from), span.start + span.n_own)
             if wanted:
                 self._take_wanted(span.sequence, wanted, [first_row + p - span.start for p in wanted])
             if span.reaches_end:
@@ -162,6 +182,22 @@ def _last_rows(spans: list[Span]) -> list[int]:
         n_tokens += span.n_tokens
         rows.append(n_tokens - 1)
     return rows
+
+
+def _logit_rows(spans: list[Span]) -> list[int]:
+    """Return the rows to draw after, counted through all spans: each last own token and those proposed."""
+    rows: list[int] = []
+    for last_row, span in zip(_last_rows(spans), spans, strict=True):
+        if span.draws:
+            rows += range(last_row - len(span.proposal), last_row + 1)
+    return rows
+
+
+def _reason_to_end(sequence: LiveSequence, place: int) -> FinishReason | None:
+    """Return why a sequence ends with the token at a place, if it does."""
+    if sequence.token_ids[place] in sequence.stop_ids:
+        return "stop"
+    return "length" if place + 1 >= sequence.max_length else None
 
 
 def _sampler(sequence: LiveSequence) -> Sampler:

@@ -14,6 +14,7 @@ from tropilla.engine.executor import BLOCK_TOKENS, CPUExecutor
 from tropilla.engine.kv_blocks import KVBlocks
 from tropilla.engine.scheduler import Scheduler
 from tropilla.engine.sequence import Goal, LiveSequence, TokenEvent, TokenSampling
+from tropilla.engine.speculation.speculator import MOST_PROPOSED, Speculator
 from tropilla.engine.stats import EngineStats
 from tropilla.engine.step_lock import StepLock
 from tropilla.errors import RequestError
@@ -35,10 +36,12 @@ class Engine:
         self.config = weights.config
         self.context_length = options.context_of(weights.config)
         n_blocks = options.n_kv_blocks(weights.config)
+        speculates = options.speculation == "lookup"
+        max_logit_rows = options.max_batch + (MOST_PROPOSED if speculates else 0)
         executor = CPUExecutor(
             weights,
-            max_tokens=options.prefill_chunk + options.max_batch,
-            max_batch=options.max_batch,
+            max_tokens=options.prefill_chunk + max_logit_rows,
+            max_logit_rows=max_logit_rows,
             n_kv_blocks=n_blocks,
             kv_type=options.kv_type,
             n_threads=options.n_threads(),
@@ -47,7 +50,8 @@ class Engine:
         scheduler = Scheduler(
             KVBlocks(n_blocks, BLOCK_TOKENS), max_batch=options.max_batch, prefill_chunk=options.prefill_chunk
         )
-        self._core: EngineCore | None = EngineCore(executor, scheduler)
+        speculator = Speculator(scheduler) if speculates else None
+        self._core: EngineCore | None = EngineCore(executor, scheduler, speculator)
         self._lock = StepLock()  # held for a step, and whenever sequences change
         self._ids = itertools.count(1)
         self._unstreamed: dict[int, LiveSequence] = {}  # whose events step() returns
@@ -148,7 +152,7 @@ class Engine:
         """
         with self._lock:
             assert sequence.sampler is not None, "only sequences that generate can be rewound"
-            n_tokens += sum(event.token_id is not None for event in sequence.events)
+            n_tokens += sequence.n_generated - sequence.n_read
             if not 0 <= n_tokens <= sequence.n_generated:
                 raise RequestError(f"cannot take back {n_tokens} tokens of {sequence.n_generated}")
             sequence.events.clear()

@@ -37,6 +37,11 @@ class EngineOptions:
     )
     prefill_chunk: int = option(256, help="prompt tokens read in one step", at_least=1, at_most=4096)
     max_batch: int = option(16, help="sequences that run at once", at_least=1, at_most=256)
+    speculation: str = option(
+        "lookup",
+        help="whether to try, several tokens a step, if the text repeats itself; changes no result",
+        choices=("off", "lookup"),
+    )
     isa: str | None = option(None, help="instruction set whose kernels run; the best one if absent")
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class CPUExecutor:
     """Hold a model's packed weights, its key-value cache and its threads.
 
     Only cancel() may be called while another call runs. Python's global lock is free during step(),
-    sample() and score().
+    draw() and score().
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class CPUExecutor:
         weights: ModelWeights,
         *,
         max_tokens: int,
-        max_batch: int,
+        max_logit_rows: int,
         n_kv_blocks: int,
         n_threads: int,
         kv_type: str = "f16",
@@ -50,7 +50,7 @@ class CPUExecutor:
             self._model = _native.Llama(
                 native_shape(weights),
                 max_tokens=max_tokens,
-                max_logit_rows=max_batch,
+                max_logit_rows=max_logit_rows,
                 n_kv_blocks=n_kv_blocks,
                 kv_type=_native.KVType[kv_type.upper()],
                 n_threads=n_threads,
@@ -86,18 +86,20 @@ class CPUExecutor:
     def step(self, spans: Sequence[Span], logit_rows: Sequence[int]) -> bool:
         """Compute the spans' tokens; False if cancel() cut the step short, so that it must be redone.
 
-        logit_rows: the tokens, counted through all spans, that sample() will draw after.
+        logit_rows: the tokens, counted through all spans, that draw() will draw after.
         """
         token_ids = [token_id for span in spans for token_id in span.token_ids]
         sequences = [(span.n_tokens, span.start, span.sequence.blocks) for span in spans]
         return self._model.step(token_ids, sequences, logit_rows)
 
-    def sample(self, samplers: Sequence[Sampler]) -> list[Draw | None]:
-        """Draw after each row of the last step, on all threads; None where a sampler failed.
+    def draw(self, sequences: Sequence[tuple[Sampler, Sequence[int]]]) -> list[tuple[list[Draw], bool]]:
+        """Draw for sequences, each with the tokens proposed for it, on all threads; samplers accept draws.
 
-        Such a sampler raises its error from sample_one().
+        The last step's rows are theirs in order: one, and one more for each proposed token. A sequence
+        draws after row upon row until a draw is not the token proposed. With each one's draws comes
+        whether its sampler failed after them; sample_one() then raises its error.
         """
-        return self._model.sample(samplers)
+        return self._model.draw(sequences)
 
     def sample_one(self, row: int, sampler: Sampler) -> Draw:
         """Draw after one row of the last step. Raises what the sampler raises."""

@@ -14,26 +14,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tropilla.engine.kv_blocks import KVBlocks, block_hash
-from tropilla.engine.sequence import LiveSequence
+from tropilla.engine.sequence import Goal, LiveSequence
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Say that n_tokens of a sequence, from start on, are in the step."""
+    """Say that n_own of a sequence's tokens, from start on, are in the step, and a proposal after them."""
 
     sequence: LiveSequence
     start: int
-    n_tokens: int
+    n_own: int
+    proposal: tuple[int, ...] = ()  # what may be drawn next, to be drawn after in the same step
 
     @property
     def token_ids(self) -> list[int]:
-        """Return the tokens."""
-        return self.sequence.token_ids[self.start : self.start + self.n_tokens]
+        """Return the tokens, proposed ones included."""
+        return [*self.sequence.token_ids[self.start : self.start + self.n_own], *self.proposal]
+
+    @property
+    def n_tokens(self) -> int:
+        """Return how many tokens the step computes, proposed ones included."""
+        return self.n_own + len(self.proposal)
 
     @property
     def reaches_end(self) -> bool:
         """Return whether these are the sequence's last tokens, so that a next one can be drawn."""
-        return self.start + self.n_tokens == len(self.sequence.token_ids)
+        return self.start + self.n_own == len(self.sequence.token_ids)
+
+    @property
+    def draws(self) -> bool:
+        """Return whether the sequence draws after these tokens."""
+        return self.reaches_end and self.sequence.goal is Goal.GENERATE
 
 
 def next_span(sequence: LiveSequence, room: int) -> Span:
@@ -62,23 +73,37 @@ class Scheduler:
         for sequence in self.running:
             if sequence.n_pending > 1 and room:
                 spans.append(next_span(sequence, room))
-                room -= spans[-1].n_tokens
+                room -= spans[-1].n_own
         while room and self.waiting and self._admit(self.waiting[0]):
             sequence = self.waiting.popleft()
             self.running.append(sequence)
             spans.append(next_span(sequence, room))
-            room -= spans[-1].n_tokens
+            room -= spans[-1].n_own
         return spans
 
-    def committed(self, span: Span) -> None:
-        """Note that a span's tokens were computed, and make its full blocks findable."""
+    def committed(self, span: Span, n_accepted: int = 0) -> None:
+        """Note that a span's own tokens were computed and n_accepted proposed ones became the sequence's.
+
+        Makes the blocks that are full of these findable. What else was proposed is written over.
+        """
         sequence = span.sequence
-        sequence.n_cached += span.n_tokens
+        sequence.n_cached += span.n_own + n_accepted
         n_full = sequence.n_cached // self.blocks.block_tokens
         for index in range(len(sequence.hashes), n_full):
             parent = sequence.hashes[-1] if index else sequence.hash_root
             sequence.hashes.append(self._name(sequence, index, parent))
             self.blocks.name(sequence.blocks[index], sequence.hashes[index])
+
+    def room_ahead(self, sequence: LiveSequence, n_tokens: int) -> int:
+        """Return how many tokens, n_tokens at most, a running sequence has blocks for after its own.
+
+        Allocates them where no other sequence needs them soon.
+        """
+        block_tokens = self.blocks.block_tokens
+        missing = self.blocks.blocks_for(len(sequence.token_ids) + n_tokens) - len(sequence.blocks)
+        spare = self.blocks.n_free - len(self.running)
+        sequence.blocks.extend(self.blocks.allocate() for _ in range(min(missing, spare)))
+        return min(n_tokens, len(sequence.blocks) * block_tokens - len(sequence.token_ids))
 
     def retire(self, sequence: LiveSequence) -> None:
         """Take a sequence out, waiting or running, and let go of its blocks."""

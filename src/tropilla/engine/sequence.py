@@ -5,10 +5,13 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tropilla._native import Sampler, SamplerParams
 from tropilla.errors import TropillaError
+
+if TYPE_CHECKING:
+    from tropilla.engine.speculation.lookup import Lookup
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -73,6 +76,7 @@ class LiveSequence:
     first_wanted: int = 0  # SCORE and EMBED: the first token whose result is wanted
     targets: list[int] = field(default_factory=list)  # SCORE: the token after each token
     hash_root: bytes = b""
+    lookup: Lookup | None = None  # what speculation knows of the tokens
 
     blocks: list[int] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
@@ -97,6 +101,11 @@ class LiveSequence:
     def n_generated(self) -> int:
         """Return how many tokens were drawn."""
         return len(self.token_ids) - self.n_prompt
+
+    @property
+    def n_read(self) -> int:
+        """Return how many drawn tokens the reader of the events has taken."""
+        return self.n_generated - sum(event.token_id is not None for event in self.events)
 
     @property
     def wanted_from(self) -> int:

@@ -9,13 +9,19 @@ from tropilla._native import MemoryUse
 
 @dataclass(slots=True)
 class Counters:
-    """Count the engine's work. Steps that read any part of a prompt count as prefill."""
+    """Count the engine's work. Steps that read any part of a prompt count as prefill.
+
+    decode_tokens: those that became part of an answer, accepted ones included. proposed_tokens: those
+    that steps computed on the chance that they would be drawn; accepted_tokens: those that were.
+    """
 
     prefill_tokens: int = 0
     prefill_s: float = 0.0
     decode_tokens: int = 0
     decode_s: float = 0.0
     reused_tokens: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
 
     def add_step(self, n_tokens: int, seconds: float, *, prefill: bool) -> None:
         """Count one step."""
