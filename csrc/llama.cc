@@ -44,7 +44,7 @@ Llama::Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KV
       pool_(n_threads),
       weights_(shape),
       cache_(kv_type, n_kv_blocks, shape.n_layers, shape.n_kv_heads, shape.head_dim),
-      matmul_(kernels_, pool_),
+      matmul_(kernels_, pool_, std::max({shape.dim, shape.q_dim(), shape.ffn_dim})),
       attention_({shape.n_heads, shape.n_kv_heads, shape.head_dim, shape.sliding_window}, limits.max_tokens,
                  kernels_, pool_),
       x_(size_product({limits.max_tokens, shape.dim})),

@@ -5,39 +5,18 @@
 namespace tropilla {
 namespace {
 
-// Tokens whose quantized activations stay in a core's L2 while tile after tile is multiplied with
-// them: at most kTokenBlock, fewer where rows are long.
-constexpr int64_t kTokenBlock = 128;
-constexpr int64_t kFewestTokens = 16;
-constexpr int64_t kCachedBytes = 256 << 10;
+// Tokens that one kernel call covers at most: unpacking weights for them is a hundredth of multiplying.
+constexpr int64_t kTokenBlock = 256;
+constexpr int64_t kRowBlock = kTilesPerCall * kTileRows;
 // Ranges per thread: enough that a thread which is held up does not hold up the others.
 constexpr int64_t kRangesPerThread = 8;
-constexpr int64_t kBufferFloats = kTokenBlock * kTileRows;
+constexpr int64_t kBufferFloats = kTokenBlock * kRowBlock;
 
 int64_t ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-int64_t tokens_per_block(int64_t n_cols) {
-  return std::clamp(kCachedBytes / n_cols, kFewestTokens, kTokenBlock);
-}
-
-// Adds the bias to a tile's outputs; rows beyond the matrix are left alone.
-void add_bias(const Product& product, int64_t tile, int64_t n_tokens, float* out) {
-  if (!product.bias) return;
-  const int64_t first_row = tile * kTileRows;
-  const int64_t n_rows = std::min<int64_t>(kTileRows, product.weight->rows() - first_row);
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    for (int64_t r = 0; r < n_rows; ++r) out[t * kTileRows + r] += product.bias[first_row + r];
-  }
-}
-
-// Moves a tile's outputs (n_tokens, kTileRows) to their place in (T, stride), which has n_cols.
-void place(const float* tile_out, int64_t tile, int64_t n_tokens, int64_t n_cols, float* out, int64_t stride,
-           bool accumulate) {
-  const int64_t first_row = tile * kTileRows;
-  const int64_t n_rows = std::min<int64_t>(kTileRows, n_cols - first_row);
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    const float* from = tile_out + t * kTileRows;
-    float* to = out + t * stride + first_row;
+// Moves (n_tokens, kRowBlock) outputs, of which n_rows are rows of the matrix, to (T, stride).
+void place(const float* from, int64_t n_tokens, int64_t n_rows, float* to, int64_t stride, bool accumulate) {
+  for (int64_t t = 0; t < n_tokens; ++t, from += kRowBlock, to += stride) {
     if (accumulate) {
       for (int64_t r = 0; r < n_rows; ++r) to[r] += from[r];
     } else {
@@ -69,64 +48,98 @@ int64_t TokenInput::size_bytes() const {
   return f32_.size_bytes() + q_.size_bytes() + scale_.size_bytes() + sums_.size_bytes();
 }
 
-// The tokens that one kernel call covers.
+// The tiles and tokens that one kernel call covers, and the worker that makes it.
 struct Matmul::Block {
-  int64_t first_token, n_tokens;
+  int64_t first_tile, first_token, n_tokens;
+  int worker;
+
+  int64_t first_row() const { return first_tile * kTileRows; }
+  int64_t n_rows(const Product& product) const { return std::min(kRowBlock, product.weight->rows() - first_row()); }
+  // The product's tiles from the block's on; null if there are none.
+  Tiles tiles_of(const Product& product, const uint8_t* next) const {
+    const PackedMatrix& weight = *product.weight;
+    const int64_t n = std::min<int64_t>(kTilesPerCall, weight.n_tiles() - first_tile);
+    return {weight.tile(first_tile), weight.tile_stride(), n, next};
+  }
+  const uint8_t* tiles_behind(const Product& product) const {
+    const int64_t tile = first_tile + kTilesPerCall;
+    return tile < product.weight->n_tiles() ? product.weight->tile(tile) : nullptr;
+  }
 };
 
-Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
-    : kernels_(kernels), pool_(pool), buffers_(pool.size() * 3 * kBufferFloats) {}
+Matmul::Matmul(const Kernels& kernels, ThreadPool& pool, int64_t max_cols)
+    : kernels_(kernels),
+      pool_(pool),
+      scratch_stride_(ceil_div(matmul_scratch_bytes(max_cols), 64) * 64),
+      buffers_(pool.size() * 3 * kBufferFloats),
+      scratch_(pool.size() * scratch_stride_) {}
 
 float* Matmul::buffer(int worker) const { return buffers_.data() + worker * 3 * kBufferFloats; }
 
-// Calls body(tile, block, worker) for all tiles and blocks of tokens. All tiles of a block of tokens
-// come before the next block, so its activations stay in cache; with few tokens there is one block,
-// and the loop streams the weights once.
+// Calls body(block) for all tiles and tokens, first all tiles for a block of tokens: with few tokens there is
+// one such block, and the loop streams the weights once.
 template <class Body>
-void Matmul::for_each_block(int64_t n_tiles, int64_t n_cols, int64_t n_tokens, const Body& body) {
-  const int64_t block_size = tokens_per_block(n_cols);
-  const int64_t n_items = n_tiles * ceil_div(n_tokens, block_size);
+void Matmul::for_each_block(int64_t n_tiles, int64_t n_tokens, const Body& body) {
+  const int64_t n_pairs = ceil_div(n_tiles, kTilesPerCall);
+  const int64_t n_items = n_pairs * ceil_div(n_tokens, kTokenBlock);
   const int64_t grain = std::max<int64_t>(1, n_items / (pool_.size() * kRangesPerThread));
   pool_.parallel_for(n_items, grain, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first_token = item / n_tiles * block_size;
-      body(item % n_tiles, Block{first_token, std::min(block_size, n_tokens - first_token)}, worker);
+      const int64_t first_token = item / n_pairs * kTokenBlock;
+      const int64_t n_block = std::min(kTokenBlock, n_tokens - first_token);
+      body(Block{item % n_pairs * kTilesPerCall, first_token, n_block, worker});
     }
   });
 }
 
-// out: (block.n_tokens, kTileRows).
-void Matmul::tile_product(const Product& product, int64_t tile, const Activations& x, const Block& block,
-                          float* out) {
-  const MatmulTile kernel = kernels_.matmul[index_of(product.weight->type())];
-  kernel(product.weight->tile(tile), x, block.first_token, block.n_tokens, out, kTileRows);
-  add_bias(product, tile, block.n_tokens, out);
+// out: (block.n_tokens, out_stride), with room for whole tiles.
+void Matmul::multiply(const Product& product, const Block& block, const Activations& x, const uint8_t* next,
+                      float* out, int64_t out_stride) {
+  const MatmulTiles kernel = kernels_.matmul[index_of(product.weight->type())];
+  kernel(block.tiles_of(product, next), x, block.first_token, block.n_tokens, out, out_stride,
+         scratch_.data() + block.worker * scratch_stride_);
+  if (!product.bias) return;
+  for (int64_t t = 0; t < block.n_tokens; ++t) {
+    const float* bias = product.bias + block.first_row();
+    for (int64_t r = 0; r < block.n_rows(product); ++r) out[t * out_stride + r] += bias[r];
+  }
+}
+
+// Into product.out: straight there if nothing is to be kept of what it holds.
+void Matmul::multiply_in_place(const Product& product, const Block& block, const Activations& x) {
+  float* out = product.out + block.first_token * product.out_stride + block.first_row();
+  const int64_t n_rows = block.n_rows(product);
+  const uint8_t* next = block.tiles_behind(product);
+  if (n_rows == kRowBlock && !product.accumulate) return multiply(product, block, x, next, out, product.out_stride);
+  float* own = buffer(block.worker);
+  multiply(product, block, x, next, own, kRowBlock);
+  place(own, block.n_tokens, n_rows, out, product.out_stride, product.accumulate);
 }
 
 void Matmul::run(std::span<const Product> products, const Activations& x, int64_t n_tokens) {
+  const auto tiles_of = [](const Product& product) {
+    return ceil_div(product.weight->n_tiles(), kTilesPerCall) * kTilesPerCall;  // no pair spans two matrices
+  };
   int64_t n_tiles = 0;
-  for (const Product& product : products) n_tiles += product.weight->n_tiles();
-  for_each_block(n_tiles, x.n_cols, n_tokens, [&](int64_t tile, const Block& block, int worker) {
+  for (const Product& product : products) n_tiles += tiles_of(product);
+  for_each_block(n_tiles, n_tokens, [&](Block block) {
     const Product* product = products.data();
-    while (tile >= product->weight->n_tiles()) tile -= (product++)->weight->n_tiles();
-    float* tile_out = buffer(worker);
-    tile_product(*product, tile, x, block, tile_out);
-    place(tile_out, tile, block.n_tokens, product->weight->rows(),
-          product->out + block.first_token * product->out_stride, product->out_stride, product->accumulate);
+    while (block.first_tile >= tiles_of(*product)) block.first_tile -= tiles_of(*product++);
+    multiply_in_place(*product, block, x);
   });
 }
 
 void Matmul::run_gated(const Product& gate, const Product& up, const Activations& x, int64_t n_tokens,
                        float* out) {
   const int64_t n_rows = gate.weight->rows();
-  for_each_block(gate.weight->n_tiles(), x.n_cols, n_tokens, [&](int64_t tile, const Block& block, int worker) {
-    float* gate_out = buffer(worker);
+  for_each_block(gate.weight->n_tiles(), n_tokens, [&](const Block& block) {
+    float* gate_out = buffer(block.worker);
     float* up_out = gate_out + kBufferFloats;
     float* gated = up_out + kBufferFloats;
-    tile_product(gate, tile, x, block, gate_out);
-    tile_product(up, tile, x, block, up_out);
-    kernels_.silu_mul(gate_out, up_out, block.n_tokens * kTileRows, gated);
-    place(gated, tile, block.n_tokens, n_rows, out + block.first_token * n_rows, n_rows, false);
+    multiply(gate, block, x, block.tiles_of(up, nullptr).first, gate_out, kRowBlock);
+    multiply(up, block, x, block.tiles_behind(gate), up_out, kRowBlock);
+    kernels_.silu_mul(gate_out, up_out, block.n_tokens * kRowBlock, gated);
+    place(gated, block.n_tokens, block.n_rows(gate), out + block.first_token * n_rows + block.first_row(), n_rows, false);
   });
 }
 

@@ -45,23 +45,28 @@ struct Product {
 // Computes products that share an input in one parallel loop.
 class Matmul {
  public:
-  Matmul(const Kernels& kernels, ThreadPool& pool);
+  // max_cols: the longest row of weights that it will see.
+  Matmul(const Kernels& kernels, ThreadPool& pool, int64_t max_cols);
 
   void run(std::span<const Product> products, const Activations& x, int64_t n_tokens);
   // out[t][r] = silu(gate[t][r]) * up[t][r], out: (T, rows of gate).
-  int64_t size_bytes() const { return buffers_.size_bytes(); }
   void run_gated(const Product& gate, const Product& up, const Activations& x, int64_t n_tokens, float* out);
+  int64_t size_bytes() const { return buffers_.size_bytes() + scratch_.size_bytes(); }
 
  private:
   struct Block;
   template <class Body>
-  void for_each_block(int64_t n_tiles, int64_t n_cols, int64_t n_tokens, const Body& body);
-  void tile_product(const Product& product, int64_t tile, const Activations& x, const Block& block, float* out);
+  void for_each_block(int64_t n_tiles, int64_t n_tokens, const Body& body);
+  void multiply(const Product& product, const Block& block, const Activations& x, const uint8_t* next, float* out,
+                int64_t out_stride);
+  void multiply_in_place(const Product& product, const Block& block, const Activations& x);
   float* buffer(int worker) const;
 
   const Kernels& kernels_;
   ThreadPool& pool_;
-  PageArray<float> buffers_;  // (worker, 3, kTokenBlock, kTileRows)
+  int64_t scratch_stride_;
+  PageArray<float> buffers_;    // (worker, 3, kTokenBlock, kRowBlock)
+  PageArray<uint8_t> scratch_;  // (worker, scratch_stride_)
 };
 
 }  // namespace tropilla

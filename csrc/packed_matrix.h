@@ -44,6 +44,7 @@ class PackedMatrix {
   int64_t cols() const { return cols_; }
   int64_t n_tiles() const { return (rows_ + kTileRows - 1) / kTileRows; }
   const uint8_t* tile(int64_t i) const { return tiles_ + i * tile_stride_; }
+  int64_t tile_stride() const { return tile_stride_; }  // bytes
   // Whether its products read float activations rather than quantized ones.
   bool reads_floats() const;
   // Writes one row, dequantised; out: (cols).

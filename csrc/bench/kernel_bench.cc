@@ -17,24 +17,13 @@
 #include <vector>
 
 #include "bench/int8_peak.h"
+#include "bench/types.h"
 #include "kernels/blocks.h"
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 
 namespace tropilla {
 namespace {
-
-struct NamedType {
-  const char* name;
-  TensorType type;
-};
-
-constexpr NamedType kTypes[] = {
-    {"Q4_0", TensorType::Q4_0},     {"Q4_1", TensorType::Q4_1}, {"Q5_0", TensorType::Q5_0},
-    {"Q5_1", TensorType::Q5_1},     {"Q8_0", TensorType::Q8_0}, {"Q2_K", TensorType::Q2_K},
-    {"Q3_K", TensorType::Q3_K},     {"Q4_K", TensorType::Q4_K}, {"Q5_K", TensorType::Q5_K},
-    {"Q6_K", TensorType::Q6_K},     {"IQ4_NL", TensorType::IQ4_NL}, {"IQ4_XS", TensorType::IQ4_XS},
-    {"F32", TensorType::F32},       {"F16", TensorType::F16},   {"BF16", TensorType::BF16}};
 
 struct Settings {
   std::string isa, type;
@@ -44,15 +33,16 @@ struct Settings {
 // A matrix without meaning but with the sizes of one: bytes of a zero scale keep every sum finite.
 struct Problem {
   int64_t n_cols, n_tiles, n_tokens;
-  std::vector<uint8_t> weights;
+  std::vector<uint8_t> weights, scratches;
   std::vector<float> f32, scale, out;
   std::vector<int8_t> q;
   std::vector<int32_t> sums;
   uint8_t* tiles;
 
-  Problem(TensorType type, int64_t rows, int64_t columns, int64_t tokens)
+  Problem(TensorType type, int64_t rows, int64_t columns, int64_t tokens, int64_t threads)
       : n_cols(columns), n_tiles(rows / kTileRows), n_tokens(tokens),
-        weights(size_t(n_tiles * tile_bytes(type, columns) + 64)), f32(size_t(tokens * columns), 1.0f),
+        weights(size_t(n_tiles * tile_bytes(type, columns) + 64)),
+        scratches(size_t(threads * (matmul_scratch_bytes(columns) + 64) + 64)), f32(size_t(tokens * columns), 1.0f),
         scale(size_t(tokens * columns / kActivationBlock), 1.0f), out(size_t(tokens * rows)),
         q(size_t(tokens * columns), 1), sums(size_t(tokens * columns / kSumBlock), kSumBlock) {
     void* start = weights.data();
@@ -60,32 +50,37 @@ struct Problem {
     tiles = static_cast<uint8_t*>(std::align(64, room - 64, start, room));
   }
 
+  uint8_t* scratch(int64_t thread) {
+    auto* start = scratches.data() + thread * (matmul_scratch_bytes(n_cols) + 64);
+    return start + (64 - reinterpret_cast<uintptr_t>(start) % 64);
+  }
   Activations activations() const { return {n_cols, f32.data(), q.data(), scale.data(), sums.data()}; }
 };
 
-void multiply(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {
+void multiply(MatmulTiles matmul, TensorType type, Problem& p, int64_t threads) {
   std::atomic<int64_t> next{0};
-  const auto work = [&] {
-    for (int64_t tile = next++; tile < p.n_tiles; tile = next++) {
-      matmul(p.tiles + tile * tile_bytes(type, p.n_cols), p.activations(), 0, p.n_tokens,
-             p.out.data() + tile * kTileRows, p.n_tiles * kTileRows);
+  const int64_t stride = tile_bytes(type, p.n_cols);
+  const auto work = [&](uint8_t* scratch) {
+    for (int64_t tile = next.fetch_add(kTilesPerCall); tile < p.n_tiles; tile = next.fetch_add(kTilesPerCall)) {
+      const Tiles tiles{p.tiles + tile * stride, stride, std::min<int64_t>(kTilesPerCall, p.n_tiles - tile), nullptr};
+      matmul(tiles, p.activations(), 0, p.n_tokens, p.out.data() + tile * kTileRows, p.n_tiles * kTileRows, scratch);
     }
   };
   std::vector<std::thread> others;
-  for (int64_t i = 1; i < threads; ++i) others.emplace_back(work);
-  work();
+  for (int64_t i = 1; i < threads; ++i) others.emplace_back([&, i] { work(p.scratch(i)); });
+  work(p.scratch(0));
   for (std::thread& other : others) other.join();
 }
 
-double seconds_of(MatmulTile matmul, TensorType type, Problem& p, int64_t threads) {
+double seconds_of(MatmulTiles matmul, TensorType type, Problem& p, int64_t threads) {
   const auto start = std::chrono::steady_clock::now();
   multiply(matmul, type, p, threads);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void measure(const Kernels& kernels, const NamedType& named, int64_t n_tokens, const Settings& s, double peak) {
-  Problem p(named.type, s.rows, s.columns, n_tokens);
-  const MatmulTile matmul = kernels.matmul[index_of(named.type)];
+  Problem p(named.type, s.rows, s.columns, n_tokens, s.threads);
+  const MatmulTiles matmul = kernels.matmul[index_of(named.type)];
   std::vector<double> seconds(size_t(s.repeats + 1));
   for (double& one : seconds) one = seconds_of(matmul, named.type, p, s.threads);
   seconds.erase(seconds.begin());  // the first one touched the memory
@@ -128,7 +123,7 @@ int run(int argc, char** argv) {
               static_cast<long long>(s.columns), static_cast<long long>(s.threads), peak);
   for (const NamedType& named : kTypes) {
     if (!s.type.empty() && s.type != named.name) continue;
-    for (const int64_t n_tokens : {1, 4, 8, 64}) measure(*table, named, n_tokens, s, peak);
+    for (const int64_t n_tokens : {1, 4, 8, 16, 192}) measure(*table, named, n_tokens, s, peak);
   }
   return 0;
 }

@@ -53,6 +53,8 @@ void bind_kernels(nb::module_& module) {
              "Name the kernel table in use: the fastest, or the one that TROPILLA_ISA names.");
   module.def("block_sizes", [] { return block_sizes(WeightTypes{}); },
              "Map each weight type's GGUF id to (columns, bytes) of its block.");
+  module.def("matmul_scratch_bytes", matmul_scratch_bytes, nb::arg("n_cols"),
+             "Size of the scratch that the kernel matmul wants, at a multiple of 64.");
   module.def("call_kernel", call, nb::arg("isa"), nb::arg("kernel"), nb::arg("numbers"), nb::arg("arrays"),
              "Call one kernel on raw arrays, for tests: nothing is checked.");
 }

@@ -82,6 +82,8 @@ TROPILLA_INLINE Floats rotate_pairs(Floats x, Floats turn) {
 }
 
 TROPILLA_INLINE Bytes load_bytes(const uint8_t* x) { return _mm512_loadu_si512(x); }
+TROPILLA_INLINE void prefetch(const uint8_t* x) { _mm_prefetch(reinterpret_cast<const char*>(x), _MM_HINT_T1); }
+TROPILLA_INLINE void store_bytes(uint8_t* out, Bytes x) { _mm512_storeu_si512(out, x); }
 TROPILLA_INLINE Bytes load_table(const int8_t* x) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
 }
@@ -106,6 +108,11 @@ TROPILLA_INLINE Ints splat_columns(const int8_t* q) {
   return splat_int(*reinterpret_cast<const UnalignedWord*>(q));
 }
 
+// sums + weights of 16 rows x 4 columns times 4 activations, repeated for each row.
+TROPILLA_INLINE Ints dot4(Ints sums, Bytes weights, Bytes columns) {
+  return _mm512_dpbusd_epi32(sums, weights, columns);
+}
+
 // start + weights of 16 rows x 16 columns times 16 activations. VNNI neither saturates nor rounds.
 template <int max_code>
 TROPILLA_INLINE Ints dot16(Ints start, const Bytes weights[4], const int8_t* q) {
@@ -117,6 +124,8 @@ TROPILLA_INLINE Ints dot16(Ints start, const Bytes weights[4], const int8_t* q) 
 
 #include "kernels/simd_unpack.h"
 #include "kernels/simd_matmul.h"
+#include "kernels/simd_gemm.h"
+#define TROPILLA_UNPACKS_PAIRS
 #include "kernels/simd_math.h"
 #include "kernels/simd_attend.h"
 #include "kernels/simd_table.h"

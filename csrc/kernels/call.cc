@@ -25,8 +25,8 @@ using Call = void (*)(const Kernels&, const Arguments&);
 void call_matmul(const Kernels& table, const Arguments& a) {
   const Activations x{a.size(1), a.array<float>(1), a.array<int8_t>(2), a.array<float>(3),
                       a.array<int32_t>(4)};
-  table.matmul[index_of(a.type())](a.array<uint8_t>(0), x, a.size(2), a.size(3), a.array<float>(5),
-                                   a.size(4));
+  const Tiles tiles{a.array<uint8_t>(0), tile_bytes(a.type(), a.size(1)), a.size(5), nullptr};
+  table.matmul[index_of(a.type())](tiles, x, a.size(2), a.size(3), a.array<float>(5), a.size(4), a.array<uint8_t>(6));
 }
 
 void call_pack(const Kernels&, const Arguments& a) {
@@ -82,7 +82,7 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
-    {"matmul", 5, 6, call_matmul},     // type, n_cols, first token, tokens, out stride
+    {"matmul", 6, 7, call_matmul},     // type, n_cols, first token, tokens, out stride, tiles
     {"pack", 3, 2, call_pack},         // type, n_cols, rows
     {"unpack", 3, 2, call_unpack},     // type, n_cols, row
     {"quantize", 1, 4, call_quantize}, // n

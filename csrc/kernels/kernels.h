@@ -30,10 +30,27 @@ struct Activations {
   const int32_t* sums;   // (T, n_cols / 16): sums of q
 };
 
-// out[t * out_stride + r] = sum over c of weight[r][c] * x[first_token + t][c], for the 16 rows r of
-// one tile and t < n_tokens. Overwrites out.
-using MatmulTile = void (*)(const uint8_t* tile, const Activations& x, int64_t first_token,
-                            int64_t n_tokens, float* out, int64_t out_stride);
+// The most tiles that one call multiplies with.
+inline constexpr int kTilesPerCall = 2;
+
+// Packed tiles, one behind the other; see pack.h.
+struct Tiles {
+  const uint8_t* first;
+  int64_t stride;       // bytes from one to the next
+  int64_t n;            // 1..kTilesPerCall
+  const uint8_t* next;  // where the caller will read after these; may be null
+};
+
+// Room that a call needs beside its outputs: the codes of 32 columns as bytes and their scales and
+// minimums as floats, for 16 or 32 columns each, and a few tokens' sums.
+constexpr int64_t matmul_scratch_bytes(int64_t n_cols) {
+  return (n_cols / 32 + 1) * (kTilesPerCall * (32 + 4 * 4) * kTileRows + 64);
+}
+
+// out[t * out_stride + r] = sum over c of weight[r][c] * x[first_token + t][c], for the 16 * tiles.n
+// rows r of the tiles and t < n_tokens. Overwrites out. scratch: 64-byte aligned.
+using MatmulTiles = void (*)(const Tiles& tiles, const Activations& x, int64_t first_token, int64_t n_tokens,
+                             float* out, int64_t out_stride, uint8_t* scratch);
 
 // At most this many KV blocks are attended to at once.
 inline constexpr int kMaxAttendBlocks = 16;
@@ -63,7 +80,7 @@ constexpr int64_t attend_scratch_floats(int64_t head_dim) {
 
 struct Kernels {
   const char* name;
-  MatmulTile matmul[kTensorTypes];  // by index_of(type); null where the type is not a weight type
+  MatmulTiles matmul[kTensorTypes];  // by index_of(type); null where the type is not a weight type
   void (*quantize)(const float* x, int64_t n, int8_t* q, float* scale, int32_t* sums);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
   void (*add)(float* x, const float* y, int64_t n);                           // x += y

@@ -81,9 +81,16 @@ void matmul_floats(const uint8_t* tile, const Activations& x, int64_t first_toke
 }
 
 template <TensorType type>
-constexpr MatmulTile matmul_of() {
-  if constexpr (float_bytes(type) != 0) return matmul_floats<type>;
-  return matmul_integers<type>;
+void matmul(const Tiles& tiles, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
+            int64_t out_stride, uint8_t*) {
+  for (int64_t i = 0; i < tiles.n; ++i) {
+    const uint8_t* tile = tiles.first + i * tiles.stride;
+    if constexpr (float_bytes(type) != 0) {
+      matmul_floats<type>(tile, x, first_token, n_tokens, out + i * kTileRows, out_stride);
+    } else {
+      matmul_integers<type>(tile, x, first_token, n_tokens, out + i * kTileRows, out_stride);
+    }
+  }
 }
 
 void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sums) {
@@ -193,7 +200,7 @@ constexpr Kernels table(TypeList<types...>) {
                   .rope = rope,
                   .to_f16 = to_f16,
                   .attend = {attend<KVType::F16>, attend<KVType::F32>}};
-  ((kernels.matmul[index_of(types)] = matmul_of<types>()), ...);
+  ((kernels.matmul[index_of(types)] = matmul<types>), ...);
   return kernels;
 }
 

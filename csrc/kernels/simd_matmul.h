@@ -142,8 +142,8 @@ void tile_remainder(const uint8_t* tile, const Tokens& tokens, int64_t n, float*
 }
 
 template <TensorType type>
-void matmul(const uint8_t* tile, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
-            int64_t out_stride) {
+void matmul_tile(const uint8_t* tile, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
+                 int64_t out_stride) {
   const int64_t n_blocks = x.n_cols / kActivationBlock;
   int64_t t = 0;
   for (; t + kMaxTokens <= n_tokens; t += kMaxTokens) {

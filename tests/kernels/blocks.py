@@ -82,14 +82,29 @@ def extreme_weights(name: str, n_cols: int, fill: int) -> Weights:
     return weights_of(name, rows)
 
 
-def packed(name: str, rows: Array, n_cols: int) -> Array:
-    """Pack up to 16 rows into a tile, at an address that is a multiple of 64."""
-    columns, block_bytes = BLOCK_SIZES[TYPES[name]]
-    size = 16 * (n_cols // columns) * block_bytes
+def aligned(size: int) -> Array:
+    """Return marked bytes at an address that is a multiple of 64, with marked ones on both sides."""
     room = np.full(size + 128, 0xA5, np.uint8)
     start = -room.ctypes.data % 64
-    tile = room[start : start + size]
-    _native.call_kernel("scalar", "pack", [TYPES[name], n_cols, len(rows)], [rows, tile])
+    return room[start : start + size]
+
+
+def tile_bytes(name: str, n_cols: int) -> int:
+    columns, block_bytes = BLOCK_SIZES[TYPES[name]]
+    return 16 * (n_cols // columns) * block_bytes
+
+
+def packed(name: str, rows: Array, n_cols: int) -> Array:
+    """Pack rows into tiles, one behind the other, at an address that is a multiple of 64."""
+    size = tile_bytes(name, n_cols)
+    tiles = aligned(-(-len(rows) // 16) * size)
+    room = tiles.base
+    assert isinstance(room, np.ndarray)
+    for i in range(0, len(rows), 16):
+        some = rows[i : i + 16]
+        tile = tiles[i // 16 * size :][:size]
+        _native.call_kernel("scalar", "pack", [TYPES[name], n_cols, len(some)], [some, tile])
+    start = tiles.ctypes.data - room.ctypes.data
     assert (room[:start] == 0xA5).all()
-    assert (room[start + size :] == 0xA5).all()
-    return tile
+    assert (room[start + tiles.size :] == 0xA5).all()
+    return tiles

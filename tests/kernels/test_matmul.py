@@ -19,9 +19,11 @@ import pytest
 from tests.kernels import blocks
 from tests.kernels.blocks import Weights
 from tests.kernels.runner import Array, Canaried, Runner, unaligned
+from tropilla import _native
 
 UNIT = 2.0**-24
 MAX_TOKENS = 17
+MANY_TOKENS = 33  # enough for every path that several tiles and tokens take
 
 
 class Inputs(NamedTuple):
@@ -52,17 +54,20 @@ def random_inputs(n_tokens: int, n_cols: int, rng: np.random.Generator) -> Input
 
 
 def matmul(
-    runner: Runner, name: str, tile: Array, x: Inputs, first: int, n_tokens: int, *, stride: int = 19
+    runner: Runner, name: str, tiles: Array, x: Inputs, first: int, n_tokens: int, *, n_tiles: int = 1
 ) -> Array:
-    """Return (T, 16), having checked that nothing beside those was written."""
+    """Return (T, 16 * tiles), having checked that nothing beside those was written."""
+    n_cols, n_rows = x.q.shape[1], 16 * n_tiles
+    stride = n_rows + 3
     room = Canaried((n_tokens * stride,), np.float32)
-    arrays = [tile, x.f32, x.q, x.scale, x.sums, room.array]
-    runner("matmul", [blocks.TYPES[name], x.q.shape[1], first, n_tokens, stride], arrays)
+    scratch = blocks.aligned(_native.matmul_scratch_bytes(n_cols))
+    arrays = [tiles, x.f32, x.q, x.scale, x.sums, room.array, scratch]
+    runner("matmul", [blocks.TYPES[name], n_cols, first, n_tokens, stride, n_tiles], arrays)
     room.check()
     out = room.array.reshape(n_tokens, stride)
-    gaps = np.ascontiguousarray(out[:, 16:])
+    gaps = np.ascontiguousarray(out[:, n_rows:])
     assert (gaps.view(np.uint8) == room.MARK).all(), "written between the rows of out"
-    return out[:, :16].copy()
+    return out[:, :n_rows].copy()
 
 
 def assert_within_bound(name: str, out: Array, weights: Weights, x: Array) -> None:
@@ -135,12 +140,42 @@ def test_extreme_codes_scales_and_activations(runner: Runner, name: str, fill: i
     assert_within_bound(name, out, weights, x.values(name))
 
 
+@pytest.mark.parametrize("name", blocks.TYPES)
+def test_two_tiles_are_each_what_it_is_alone(runner: Runner, name: str) -> None:
+    """Bit for bit, whatever the number of tokens; the scratch is never read before it is written."""
+    rng = np.random.default_rng(5)
+    n_cols = 512
+    weights = blocks.random_weights(name, 32, n_cols, rng)
+    tiles = blocks.packed(name, weights.rows, n_cols)
+    second = tiles[blocks.tile_bytes(name, n_cols) :]
+    x = random_inputs(MANY_TOKENS, n_cols, rng)
+    singly = [matmul(runner, name, tile, x, 0, MANY_TOKENS) for tile in (tiles, second)]
+    alone = np.concatenate(singly, axis=1)
+    for n_tokens in range(1, MANY_TOKENS + 1):
+        together = matmul(runner, name, tiles, x, 0, n_tokens, n_tiles=2)
+        np.testing.assert_array_equal(together.view(np.uint32), alone[:n_tokens].view(np.uint32))
+
+
+@pytest.mark.parametrize("name", blocks.INTEGER_TYPES)
+def test_two_tiles_with_extreme_codes_and_scales(runner: Runner, name: str) -> None:
+    q = np.full((MANY_TOKENS, 512), 127, np.int8)
+    q[1::3] = -127
+    q[2::3, ::2] = -127
+    x = inputs_from(q, np.ones((MANY_TOKENS, 16), np.float32), np.zeros((MANY_TOKENS, 512), np.float32))
+    for fills in ((0x00, 0xFF), (0x80, 0x7F)):
+        parts = [blocks.extreme_weights(name, 512, fill) for fill in fills]
+        weights = Weights(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        out = matmul(runner, name, blocks.packed(name, weights.rows, 512), x, 0, MANY_TOKENS, n_tiles=2)
+        assert_within_bound(name, out, weights, x.values(name))
+
+
 def test_overwrites_what_was_in_out(runner: Runner) -> None:
     weights = blocks.random_weights("Q4_0", 16, 64, np.random.default_rng(3))
     tile = blocks.packed("Q4_0", weights.rows, 64)
     x = random_inputs(1, 64, np.random.default_rng(4))
     arrays = [tile, x.f32, x.q, x.scale, x.sums]
+    scratch = blocks.aligned(_native.matmul_scratch_bytes(64))
     first, second = np.full(16, np.nan, np.float32), np.zeros(16, np.float32)
     for out in (first, second):
-        runner("matmul", [blocks.TYPES["Q4_0"], 64, 0, 1, 16], [*arrays, out])
+        runner("matmul", [blocks.TYPES["Q4_0"], 64, 0, 1, 16, 1], [*arrays, out, scratch])
     np.testing.assert_array_equal(first, second)
