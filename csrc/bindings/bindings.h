@@ -10,5 +10,6 @@ void bind_engine(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
 void bind_limits(nanobind::module_& module);
 void bind_ngram_index(nanobind::module_& module);
+void bind_quantize(nanobind::module_& module);
 
 }  // namespace tropilla::bindings

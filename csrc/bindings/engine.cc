@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bindings/bindings.h"
+#include "bindings/buffer.h"
 #include "llama.h"
 #include "sampler/sampler.h"
 
@@ -19,25 +20,8 @@ namespace nb = nanobind;
 using namespace nb::literals;
 using ReleaseGil = nb::call_guard<nb::gil_scoped_release>;
 
-// The bytes of any contiguous Python buffer, held for as long as this lives.
-class Bytes {
- public:
-  explicit Bytes(nb::handle object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
-  }
-  ~Bytes() { PyBuffer_Release(&view_); }
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
-  std::span<const uint8_t> span() const {
-    return {static_cast<const uint8_t*>(view_.buf), static_cast<size_t>(view_.len)};
-  }
-
- private:
-  Py_buffer view_;
-};
-
 void load(Llama& model, const std::string& name, int type, int64_t rows, int64_t cols, nb::handle stored) {
-  const Bytes bytes(stored);
+  const Buffer bytes(stored, PyBUF_SIMPLE);
   const nb::gil_scoped_release release;
   model.load(name, static_cast<TensorType>(type), rows, cols, bytes.span());
 }

@@ -1,4 +1,4 @@
-"""The compiled engine: kernels, forward pass, sampler."""
+"""The compiled engine: kernels, forward pass, sampler, quantizer."""
 
 import enum
 from collections.abc import Sequence
@@ -196,3 +196,19 @@ def call_kernel(
 
 def read_bandwidth(n_threads: int, size_bytes: int, seconds: float) -> list[float]: ...
 def int8_peak(isa: str, n_threads: int) -> float: ...
+
+# quantizer
+
+class Encoding(enum.Enum):
+    OK = 0
+    NOT_FINITE = 1
+    TOO_LARGE = 2
+
+def quantize(
+    from_type: int,
+    stored: bytes | memoryview,
+    to_type: int,
+    n_weights: int,
+    out: bytearray | memoryview,
+    isa: str,
+) -> Encoding: ...

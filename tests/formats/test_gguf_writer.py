@@ -64,14 +64,14 @@ def test_metadata_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tensor_type", QUANTIZABLE, ids=lambda t: t.name)
 def test_tensors_come_back(tmp_path: Path, tensor_type: TensorType) -> None:
-    path, encoded = tmp_path / "m.gguf", quantize(tensor_type, rows(3, 64))
-    plan = [PlannedTensor("a.weight", tensor_type, (3, 64)), PlannedTensor("b", TensorType.F32, (1,))]
+    path, encoded = tmp_path / "m.gguf", quantize(tensor_type, rows(3, 256))
+    plan = [PlannedTensor("a.weight", tensor_type, (3, 256)), PlannedTensor("b", TensorType.F32, (1,))]
     with GGUFWriter(path, METADATA, plan) as writer:
         writer.write("a.weight", encoded.data)
         writer.write("b", np.float32(7).tobytes())
     theirs = gguf.GGUFReader(path).tensors
     assert [(t.name, t.tensor_type.name, list(map(int, t.shape))) for t in theirs] == [
-        ("a.weight", tensor_type.name, [64, 3]),
+        ("a.weight", tensor_type.name, [256, 3]),
         ("b", "F32", [1]),
     ]
     assert theirs[0].data.tobytes() == encoded.tobytes()

@@ -1,6 +1,8 @@
-"""Encode float32 weights by rounding each to the nearest value that its block can hold.
+"""Encode float32 weights as blocks: the definition of the bytes that Tropilla writes.
 
-The bytes are those of ggml's reference quantizers (quantize_row_*_ref in ggml-quants.c).
+Blocks of 32 get their scale from their extremes, and each weight the nearest value; the bytes are those of
+ggml's reference quantizers (quantize_row_*_ref in ggml-quants.c). The K types search for their scales.
+tropilla._native.quantize writes the same bytes, fast.
 """
 
 from __future__ import annotations
@@ -12,10 +14,16 @@ from numpy.typing import NDArray
 
 from tropilla.errors import UnsupportedError
 from tropilla.formats.dequantize import Blocks, Bytes, Floats, block_dtype
+from tropilla.formats.quantize_superblocks import Superblocks, q2_k, q3_k, q4_k, q5_k, q6_k, search
 from tropilla.formats.tensor_types import BLOCKS, TensorType
+
+NOT_FINITE = "infinite weights and those that are not a number cannot be quantized; choose BF16"
+TOO_LARGE = "weights are too large for float16; choose BF16 or F32"
 
 # Weights encoded at a time: the intermediate arrays of a chunk stay in the cache.
 _CHUNK_WEIGHTS = 1 << 16
+# Beyond this nothing fits a float16 scale, and squares stay far from overflow below it.
+_LARGEST_WEIGHT = np.float32(2**30)
 
 
 def quantize(tensor_type: TensorType, weights: Floats) -> Bytes:
@@ -46,15 +54,13 @@ def _half(numbers: Floats) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         halves = numbers.astype(np.float16)
     if np.isinf(halves).any() and not np.isinf(numbers).any():
-        raise UnsupportedError("weights are too large for float16; choose BF16 or F32")
+        raise UnsupportedError(TOO_LARGE)
     return halves
 
 
 def _require_finite(rows: Floats) -> None:
     if not np.isfinite(rows).all():
-        raise UnsupportedError(
-            "infinite weights and those that are not a number cannot be quantized; choose BF16"
-        )
+        raise UnsupportedError(NOT_FINITE)
 
 
 def _inverse(scale: Floats) -> Floats:
@@ -141,6 +147,24 @@ def _q8_0(rows: Floats, blocks: Blocks) -> None:
     blocks["qs"] = np.copysign(whole + (magnitude - whole >= 0.5), scaled)
 
 
+def _searched(
+    tensor_type: TensorType, lay_out: Callable[[Superblocks, Blocks], None]
+) -> Callable[[Floats, Blocks], None]:
+    def encode(rows: Floats, blocks: Blocks) -> None:
+        _require_finite(rows)
+        if (np.abs(rows) > _LARGEST_WEIGHT).any():
+            raise UnsupportedError(TOO_LARGE)
+        found = search(tensor_type, rows)
+        if np.isinf(found.d).any() or np.isinf(found.d_min).any():
+            raise UnsupportedError(TOO_LARGE)
+        lay_out(found, blocks)
+        blocks["d"] = found.d
+        if "dmin" in BLOCKS[tensor_type].fields:
+            blocks["dmin"] = found.d_min
+
+    return encode
+
+
 _ENCODERS: Mapping[TensorType, Callable[[Floats, Blocks], None]] = {
     TensorType.F32: _f32,
     TensorType.F16: _f16,
@@ -150,6 +174,11 @@ _ENCODERS: Mapping[TensorType, Callable[[Floats, Blocks], None]] = {
     TensorType.Q4_1: _q4_1,
     TensorType.Q5_0: _q5_0,
     TensorType.Q5_1: _q5_1,
+    TensorType.Q2_K: _searched(TensorType.Q2_K, q2_k),
+    TensorType.Q3_K: _searched(TensorType.Q3_K, q3_k),
+    TensorType.Q4_K: _searched(TensorType.Q4_K, q4_k),
+    TensorType.Q5_K: _searched(TensorType.Q5_K, q5_k),
+    TensorType.Q6_K: _searched(TensorType.Q6_K, q6_k),
 }
 
 QUANTIZABLE = tuple(_ENCODERS)

@@ -1,0 +1,8 @@
+// The encoders with AVX2's vectors.
+#include "quantize/encode.h"
+
+namespace tropilla {
+
+const Encoders kAvx2Encoders = encoders("avx2");
+
+}  // namespace tropilla

@@ -1,0 +1,8 @@
+// The encoders with AVX-512's vectors.
+#include "quantize/encode.h"
+
+namespace tropilla {
+
+const Encoders kAvx512Encoders = encoders("avx512");
+
+}  // namespace tropilla
