@@ -103,7 +103,7 @@ def test_convert(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["convert", "MODEL", "none/out.gguf"], 2, "there is no such folder"),
         (["convert", "MODEL", "out.bin"], 1, "llama2.c cannot run a model with rope_theta"),
         (["convert", "./missing", "out.gguf"], 1, "no such file or folder"),
-        (["quantize", "MODEL", "out.gguf", "--type", "Q4_K"], 1, "choose one of F32"),
+        (["quantize", "MODEL", "out.gguf", "--type", "IQ2_S"], 1, "choose one of F32"),
         (["quantize", "MODEL", "out.gguf", "--type", "int4"], 2, "unknown type 'int4'"),
         (["quantize", "MODEL", "MODEL", "--type", "F16"], 2, "is the source itself"),
         (["quantize", "MODEL", "old.gguf", "--type", "F16"], 2, "exists already; use --force"),

@@ -66,6 +66,51 @@ def test_ragged_rows_become_f16_and_are_named(tmp_path: Path) -> None:
         assert bytes(stored.data) == tensors[stored.name].astype(np.float16).tobytes()
 
 
+# One layer whose rows are whole superblocks, but for those of attn_output.
+LONG_ROWS = {
+    "token_embd.weight": (40, 256),
+    "output_norm.weight": (256,),
+    "blk.0.attn_norm.weight": (256,),
+    "blk.0.attn_q.weight": (64, 256),
+    "blk.0.attn_k.weight": (32, 256),
+    "blk.0.attn_v.weight": (32, 256),
+    "blk.0.attn_output.weight": (256, 64),
+    "blk.0.ffn_norm.weight": (256,),
+    "blk.0.ffn_gate.weight": (512, 256),
+    "blk.0.ffn_up.weight": (512, 256),
+    "blk.0.ffn_down.weight": (256, 512),
+}
+LONG_KEYS = {"embedding_length": 256, "feed_forward_length": 512, "attention.key_length": 16}
+LONG_KEYS |= {"attention.value_length": 16, "rope.dimension_count": 16}
+
+
+@pytest.mark.parametrize(
+    ("kind", "file_type", "expected"),
+    [
+        ("Q4_K_M", 15, {"attn_q": "Q4_K", "attn_v": "Q6_K", "ffn_down": "Q6_K", "token_embd": "Q6_K"}),
+        ("Q5_K_M", 17, {"attn_q": "Q5_K", "attn_v": "Q6_K", "ffn_down": "Q6_K", "token_embd": "Q6_K"}),
+        ("Q3_K", 11, {"attn_q": "Q3_K", "attn_v": "Q3_K", "ffn_down": "Q3_K", "token_embd": "Q3_K"}),
+    ],
+)
+def test_k_types(tmp_path: Path, kind: str, file_type: int, expected: dict[str, str]) -> None:
+    tensors = weights(LONG_ROWS)
+    source = write(tmp_path / "in.gguf", tensors, keys=LONG_KEYS)
+    events = run(source, tmp_path / "out.gguf", kind)
+    reader = gguf.GGUFReader(tmp_path / "out.gguf")
+    assert reader.fields["general.file_type"].contents() == file_type
+    types = {tensor.name.split(".")[-2]: tensor.tensor_type.name for tensor in reader.tensors}
+    assert {name: types[name] for name in expected} == expected
+    for tensor in reader.tensors:
+        decoded = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        original = tensors[tensor.name]
+        # A quarter of the weights' size is three bits' worth; a wrong layout would leave about 1.4 of it.
+        assert np.linalg.norm(decoded - original) <= 0.25 * np.linalg.norm(original), tensor.name
+    shorter = {"Q4_K_M": "Q5_0", "Q5_K_M": "Q5_1", "Q3_K": "Q4_0"}[kind]
+    assert types["attn_output"] == shorter
+    notice = next(event for event in events if isinstance(event, Notice))
+    assert f"blk.0.attn_output.weight become {shorter}: their rows of 64 weights" in notice.text
+
+
 def test_quantized_input_is_decoded_first(tmp_path: Path) -> None:
     tensors = weights(SHAPES)
     write(tmp_path / "in.gguf", tensors, quantize=True)
@@ -111,7 +156,7 @@ def test_from_a_llama2c_file(real_data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "error", "message"),
     [
-        ("Q4_K", UnsupportedError, "reads Q4_K but does not write it; choose one of F32, F16"),
+        ("IQ2_S", UnsupportedError, "reads IQ2_S but does not write it; choose one of F32, F16"),
         ("Q4_9", OptionError, "unknown type 'Q4_9'; did you mean 'Q4_"),
         ("", OptionError, "unknown type ''"),
     ],

@@ -16,7 +16,7 @@ from tropilla.quant.gguf_output import write_gguf
 from tropilla.quant.huggingface_output import write_hugging_face
 from tropilla.quant.llama2c_output import write_llama2c
 from tropilla.quant.meta_output import write_meta
-from tropilla.quant.target_types import FLOAT_TYPES, type_by_name
+from tropilla.quant.target_types import FLOAT_TYPES, Mix, type_by_name
 
 Target = Literal["gguf", "huggingface", "meta", "llama2c"]
 _Write = Callable[[Checkpoint, Path, TensorType | None], Iterator[Event]]
@@ -61,6 +61,6 @@ def _float_type(wanted: str | TensorType | None) -> TensorType | None:
     if wanted is None:
         return None
     found = wanted if isinstance(wanted, TensorType) else type_by_name(wanted)
-    if found not in FLOAT_TYPES:
+    if isinstance(found, Mix) or found not in FLOAT_TYPES:
         raise UnsupportedError(f"convert writes F32, F16 or BF16; for {found.name} use quantize")
     return found

@@ -15,24 +15,33 @@ from tropilla.formats.tensors import LazyTensor, to_half_split
 from tropilla.quant.gguf_metadata import open_metadata
 from tropilla.quant.llama3_rope import ROPE_FACTORS, rope_factors
 from tropilla.quant.outputs import Output, stream
-from tropilla.quant.target_types import prevailing, target_type
+from tropilla.quant.target_types import (
+    Matrices,
+    Mix,
+    Wanted,
+    fitting_type,
+    intended_type,
+    kept_type,
+    prevailing,
+)
 
 
-def write_gguf(checkpoint: Checkpoint, destination: Path, wanted: TensorType | None) -> Iterator[Event]:
-    """Write the file, yielding events; wanted None keeps each matrix's own type.
+def write_gguf(checkpoint: Checkpoint, destination: Path, wanted: Wanted | None) -> Iterator[Event]:
+    """Write the file, yielding events; wanted None keeps each matrix's own type. Vectors are F32.
 
     Raises OptionError if the destination is no `.gguf` name.
     """
     if destination.suffix != ".gguf":
         raise OptionError(f"{destination}: a GGUF file's name ends in .gguf")
-    outputs = [
-        Output(name, target_type(tensor.shape, tensor.type, wanted), tensor)
-        for name, tensor in gguf_tensors(checkpoint).items()
-    ]
+    tensors = gguf_tensors(checkpoint)
+    types = _types(checkpoint, tensors, wanted)
+    outputs = [Output(name, types[name], tensor) for name, tensor in tensors.items()]
     if wanted is not None:
-        yield from _notices(outputs, wanted)
+        yield from _notices(checkpoint, outputs, wanted)
     file_type = prevailing((output.type, output.tensor.n_weights) for output in outputs)
     with open_metadata(checkpoint, file_type) as metadata:
+        if isinstance(wanted, Mix):
+            metadata.values["general.file_type"] = wanted.file_type
         planned = [output.planned for output in outputs]
         writer = GGUFWriter(destination, metadata.values, planned, kinds=metadata.kinds)
     with writer:
@@ -51,19 +60,51 @@ def gguf_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor]:
     return {**tensors, **({} if factors is None else {ROPE_FACTORS: factors})}
 
 
-def _notices(outputs: list[Output], wanted: TensorType) -> Iterator[Event]:
-    ragged = [output for output in outputs if len(output.tensor.shape) > 1 and output.type is not wanted]
-    if ragged:
-        first = ragged[0]
-        yield Notice(
-            text=f"{len(ragged)} tensors such as {first.name} stay {first.type.name}: their rows of "
-            f"{first.tensor.shape[-1]} weights are no whole blocks of {BLOCKS[wanted].columns}"
-        )
+def _types(
+    checkpoint: Checkpoint, tensors: Mapping[str, LazyTensor], wanted: Wanted | None
+) -> dict[str, TensorType]:
+    """Say how each tensor is written; engines expect vectors in F32."""
+    matrices = _matrices(checkpoint)
+
+    def type_of(name: str, tensor: LazyTensor) -> TensorType:
+        if len(tensor.shape) < 2:
+            return TensorType.F32
+        if wanted is None:
+            return kept_type(tensor.type)
+        return fitting_type(intended_type(name, wanted, matrices), tensor.shape[-1])
+
+    return {name: type_of(name, tensor) for name, tensor in tensors.items()}
+
+
+def _matrices(checkpoint: Checkpoint) -> Matrices:
+    n_layers = checkpoint.hyperparameters["n_layers"]
+    assert isinstance(n_layers, int)
+    return Matrices(n_layers, tied_embeddings="output.weight" not in checkpoint.tensors)
+
+
+def _notices(checkpoint: Checkpoint, outputs: list[Output], wanted: Wanted) -> Iterator[Event]:
+    yield from _about_replaced(checkpoint, outputs, wanted)
     twice = [o for o in outputs if _is_quantized(o.tensor.type) and o.type is not o.tensor.type]
-    if twice and _is_quantized(wanted):
+    if any(_is_quantized(output.type) for output in twice):
         yield Notice(
             text=f"{len(twice)} tensors such as {twice[0].name} are {twice[0].tensor.type.name} already; "
             "quantizing the original weights would lose less"
+        )
+
+
+def _about_replaced(checkpoint: Checkpoint, outputs: list[Output], wanted: Wanted) -> Iterator[Event]:
+    """Say of which matrices the rows are no whole blocks, once for each type that would not fit."""
+    replaced: dict[TensorType, list[Output]] = {}
+    for output in outputs:
+        intended = intended_type(output.name, wanted, _matrices(checkpoint))
+        if len(output.tensor.shape) > 1 and output.type is not intended:
+            replaced.setdefault(intended, []).append(output)
+    for intended, group in replaced.items():
+        first = group[0]
+        verb = "stay" if first.type is TensorType.F16 else "become"
+        yield Notice(
+            text=f"{len(group)} tensors such as {first.name} {verb} {first.type.name}: their rows of "
+            f"{first.tensor.shape[-1]} weights are no whole blocks of {BLOCKS[intended].columns}"
         )
 
 
