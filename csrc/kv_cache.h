@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/kernels.h"
 #include "pages.h"
@@ -22,6 +23,11 @@ class KVCache {
   const uint8_t* keys(int64_t block, int64_t layer, int64_t kv_head) const { return at(block, layer, kv_head); }
   const uint8_t* values(int64_t block, int64_t layer, int64_t kv_head) const {
     return at(block, layer, kv_head) + kv_bytes(type_, head_dim_);
+  }
+  // All that one block holds; the same bytes in another block are the same keys and values.
+  std::span<uint8_t> block(int64_t i) const {
+    const int64_t size = n_layers_ * n_kv_heads_ * 2 * kv_bytes(type_, head_dim_);
+    return {cells_.data() + i * size, static_cast<size_t>(size)};
   }
   // Keeps one token's key and value of a head, (head_dim) each.
   void put(const Kernels& kernels, int64_t block, int64_t layer, int64_t kv_head, int64_t slot, const float* key,

@@ -198,6 +198,11 @@ std::span<const float> Llama::logits(int64_t i) const {
   return {logits_.data() + i * shape_.vocab_size, static_cast<size_t>(shape_.vocab_size)};
 }
 
+std::span<uint8_t> Llama::kv_block(int64_t block) const {
+  if (block < 0 || block >= cache_.n_blocks()) throw std::out_of_range("a KV block does not exist");
+  return cache_.block(block);
+}
+
 std::vector<float> Llama::logprobs(std::span<const int32_t> rows, std::span<const int32_t> targets) {
   if (rows.size() != targets.size()) throw std::invalid_argument("rows and targets differ in number");
   for (const int32_t target : targets) {

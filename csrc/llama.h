@@ -54,6 +54,9 @@ class Llama {
   // Sum over tokens of the last step of their final, normed hidden state: (D).
   std::vector<float> sum_hidden(std::span<const int32_t> rows);
 
+  // The keys and values of one KV block, to be copied out or in. Throws std::out_of_range.
+  std::span<uint8_t> kv_block(int64_t block) const;
+
   // Makes the step under way on another thread, or else the next one, return soon.
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 

@@ -10,6 +10,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/buffer.h"
+#include "content_hash.h"
 #include "llama.h"
 #include "sampler/sampler.h"
 
@@ -24,6 +25,24 @@ void load(Llama& model, const std::string& name, int type, int64_t rows, int64_t
   const Buffer bytes(stored, PyBUF_SIMPLE);
   const nb::gil_scoped_release release;
   model.load(name, static_cast<TensorType>(type), rows, cols, bytes.span());
+}
+
+uint64_t hash_of(nb::handle data) {
+  const Buffer bytes(data, PyBUF_SIMPLE);
+  const nb::gil_scoped_release release;
+  return content_hash(bytes.span());
+}
+
+nb::bytes read_kv_block(const Llama& model, int64_t block) {
+  const std::span<const uint8_t> from = model.kv_block(block);
+  return nb::bytes(from.data(), from.size());
+}
+
+void write_kv_block(Llama& model, int64_t block, nb::handle data) {
+  const Buffer bytes(data, PyBUF_SIMPLE);
+  const std::span<uint8_t> to = model.kv_block(block);
+  if (bytes.span().size() != to.size()) throw std::invalid_argument("the data are not as long as a KV block");
+  std::copy(bytes.span().begin(), bytes.span().end(), to.begin());
 }
 
 // (n_tokens, position of the first, KV blocks) of each sequence, in the order of the tokens.
@@ -130,6 +149,8 @@ void construct(Llama* self, const LlamaShape& shape, int64_t max_tokens, int64_t
 
 void bind_engine(nb::module_& module) {
   module.attr("KV_BLOCK_TOKENS") = kKVBlockTokens;
+  module.def("content_hash", &hash_of, "data"_a, nb::sig("def content_hash(data: bytes | memoryview) -> int"),
+             "Return 64 bits that tell large contents apart, at the speed of memory.");
   bind_shape(module);
   nb::class_<MemoryUse>(module, "MemoryUse")
       .def_ro("weights_bytes", &MemoryUse::weights_bytes)
@@ -150,6 +171,9 @@ void bind_engine(nb::module_& module) {
       .def("logits", &copy_logits, "row"_a)
       .def("logprobs", &logprobs, ReleaseGil(), "rows"_a, "targets"_a)
       .def("sum_hidden", &sum_hidden, ReleaseGil(), "rows"_a)
+      .def("read_kv_block", &read_kv_block, "block"_a)
+      .def("write_kv_block", &write_kv_block, "block"_a, "data"_a,
+           nb::sig("def write_kv_block(self, block: int, data: bytes) -> None"))
       .def("cancel", &Llama::cancel)
       .def_prop_ro("isa", &Llama::isa)
       .def_prop_ro("n_threads", [](Llama& model) { return model.pool().size(); })

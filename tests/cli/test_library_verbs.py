@@ -10,6 +10,8 @@ import pytest
 
 from tests.hub.test_library import put
 from tropilla.cli import main
+from tropilla.engine.prefix_folder import PrefixFolder
+from tropilla.hub.library import prefix_folder
 
 
 def test_an_empty_library_says_how_to_fill_it(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,3 +58,15 @@ def test_an_offline_pull_is_one_sentence_and_leaves_nothing(
     assert captured.err.startswith("tropilla: pip")
     assert captured.err.count("\n") == 1
     assert [path for path in library.rglob("*") if path.is_file()] == []
+
+
+def test_cache_shows_and_clears_what_prompts_left(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache"]) == 0
+    assert "0 blocks" in capsys.readouterr().out
+    assert not library.exists()  # asking makes nothing
+    PrefixFolder(prefix_folder(), 10_000).save(b"a", bytes(984))
+    assert main(["cache"]) == 0
+    assert "1 blocks of prompts, 1 kB" in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert "removed 1 blocks of prompts (1 kB free again)" in capsys.readouterr().out
+    assert list((library / "cache" / "prefixes").iterdir()) == []

@@ -26,6 +26,7 @@ from tropilla.errors import CapacityError, OptionError, UnsupportedError
         {"prefill_chunk": 4097},
         {"max_batch": 0},
         {"max_batch": 257},
+        {"prefix_cache_mb": 0},
         {"threads": 1.5},
     ],
 )

@@ -22,7 +22,7 @@ from tropilla.engine.stats import EngineStats
 from tropilla.errors import FormatError, RequestError
 from tropilla.formats.checkpoint import Checkpoint, open_checkpoint
 from tropilla.hub.catalogue import catalogue
-from tropilla.hub.library import resolve
+from tropilla.hub.library import prefix_folder, resolve
 from tropilla.hub.memory import measure_memory
 from tropilla.hub.names import looks_like_path
 from tropilla.model.config import LlamaConfig
@@ -82,7 +82,9 @@ class Model:
             prompt_format=prompt_format,
             suggested=suggested_format,
         )
-        self.engine = Engine(weights, options)
+        self.engine = Engine(
+            weights, options, prefix_folder=prefix_folder() if options.prefix_cache_mb else None
+        )
 
     def __enter__(self) -> Model:
         return self

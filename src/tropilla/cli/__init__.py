@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {  # group -> verb -> (module, w
         "pull": ("tropilla.cli.pull", "get a model into your library"),
         "models": ("tropilla.cli.models", "what you have, what there is, and what fits this machine"),
         "rm": ("tropilla.cli.rm", "delete a model from your library"),
+        "cache": ("tropilla.cli.cache", "what finished prompts left on disk for the next run; clear it"),
     },
     "Files": {
         "info": ("tropilla.cli.info", "what a model file is, and what it needs"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tropilla._native import Sampler
 from tropilla.engine.core import EngineCore
@@ -20,6 +21,9 @@ from tropilla.engine.step_lock import StepLock
 from tropilla.errors import RequestError
 from tropilla.model.weights import ModelWeights
 
+if TYPE_CHECKING:
+    from tropilla.engine.prefix_archive import PrefixArchive
+
 Pooling = Literal["mean", "last"]
 
 
@@ -30,8 +34,17 @@ class Engine:
     wait for it and find theirs.
     """
 
-    def __init__(self, weights: ModelWeights, options: EngineOptions | None = None) -> None:
-        """Load the weights. Raises OptionError, CapacityError or UnsupportedError."""
+    def __init__(
+        self,
+        weights: ModelWeights,
+        options: EngineOptions | None = None,
+        *,
+        prefix_folder: Path | None = None,
+    ) -> None:
+        """Load the weights. Raises OptionError, CapacityError or UnsupportedError.
+
+        prefix_folder: where the blocks that options.prefix_cache_mb asks for outlive the engine.
+        """
         options = options or EngineOptions()
         self.config = weights.config
         self.context_length = options.context_of(weights.config)
@@ -47,12 +60,21 @@ class Engine:
             n_threads=options.n_threads(),
             isa=options.isa,
         )
+        self._lock = StepLock()  # held for a step, and whenever sequences change
+        blocks = KVBlocks(n_blocks, BLOCK_TOKENS)
+        self._archive: PrefixArchive | None = None
+        if prefix_folder is not None and options.prefix_cache_mb is not None:
+            from tropilla.engine.prefix_archive import open_archive  # most engines have none
+
+            limit_bytes = options.prefix_cache_mb * 1_000_000
+            self._archive = open_archive(
+                prefix_folder, limit_bytes, weights, options.kv_type, executor, blocks, self._lock
+            )
         scheduler = Scheduler(
-            KVBlocks(n_blocks, BLOCK_TOKENS), max_batch=options.max_batch, prefill_chunk=options.prefill_chunk
+            blocks, max_batch=options.max_batch, prefill_chunk=options.prefill_chunk, archive=self._archive
         )
         speculator = Speculator(scheduler) if speculates else None
         self._core: EngineCore | None = EngineCore(executor, scheduler, speculator)
-        self._lock = StepLock()  # held for a step, and whenever sequences change
         self._ids = itertools.count(1)
         self._unstreamed: dict[int, LiveSequence] = {}  # whose events step() returns
 
@@ -71,6 +93,9 @@ class Engine:
             if core is not None:
                 for sequence in core.live:
                     core.finish(sequence, "cancelled")
+        if self._archive is not None:
+            self._archive.close()  # it takes the lock itself
+            self._archive = None
 
     def submit(self, token_ids: Sequence[int], sampling: TokenSampling) -> LiveSequence:
         """Queue a prompt for an answer and return its handle; step() or stream() do the work.

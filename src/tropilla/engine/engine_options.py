@@ -42,6 +42,13 @@ class EngineOptions:
         help="whether to try, several tokens a step, if the text repeats itself; changes no result",
         choices=("off", "lookup"),
     )
+    prefix_cache_mb: int | None = option(
+        None,
+        help="disk space in MB for what was read of finished prompts, so that the next run need not; "
+        "none if absent",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
     isa: str | None = option(None, help="instruction set whose kernels run; the best one if absent")
 
     def __post_init__(self) -> None:

@@ -117,6 +117,18 @@ class CPUExecutor:
         """Return the sum of the last layer's normed output at tokens of the last step, (dim)."""
         return self._model.sum_hidden(rows)
 
+    def read_block(self, block: int) -> bytes:
+        """Return a copy of the keys and values of a block."""
+        return self._model.read_kv_block(block)
+
+    def write_block(self, block: int, content: bytes) -> bool:
+        """Fill a block with what read_block() returned; False if the length is not a block's."""
+        try:
+            self._model.write_kv_block(block, content)
+        except ValueError:
+            return False
+        return True
+
     def cancel(self) -> None:
         """Make the step under way, or else the next one, return False soon."""
         self._model.cancel()

@@ -75,6 +75,10 @@ class KVBlocks:
         """Return the name of a block that hold_prefix() returned."""
         return self._hash_of[block]
 
+    def holds(self, block: int, name: bytes) -> bool:
+        """Return whether that is what a block is full of."""
+        return self._hash_of.get(block) == name
+
     def name(self, block: int, name: bytes) -> None:
         """Say which tokens a held block is full of; the first block of a name keeps it."""
         if name not in self._block_of:

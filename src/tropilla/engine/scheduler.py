@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tropilla.engine.kv_blocks import KVBlocks, block_hash
 from tropilla.engine.sequence import Goal, LiveSequence
+
+if TYPE_CHECKING:
+    from tropilla.engine.prefix_archive import PrefixArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,12 @@ def next_span(sequence: LiveSequence, room: int) -> Span:
 class Scheduler:
     """Keep the waiting and the running sequences and their blocks."""
 
-    def __init__(self, blocks: KVBlocks, *, max_batch: int, prefill_chunk: int) -> None:
+    def __init__(
+        self, blocks: KVBlocks, *, max_batch: int, prefill_chunk: int, archive: PrefixArchive | None = None
+    ) -> None:
+        """archive: where blocks outlive the engine."""
         self.blocks = blocks
+        self.archive = archive
         self.max_batch = max_batch
         self.prefill_chunk = prefill_chunk
         self.waiting: deque[LiveSequence] = deque()
@@ -159,6 +167,7 @@ class Scheduler:
         # Each running answer may need a block soon; taking the last ones would only be undone.
         missing = self.blocks.blocks_for(len(sequence.token_ids)) - len(sequence.blocks)
         if missing + len(self.running) <= self.blocks.n_free and self._extend(sequence):
+            self._restore_prefix(sequence)
             return True
         assert self.running, "a waiting sequence must fit an empty engine"
         self._let_go(sequence)
@@ -166,12 +175,26 @@ class Scheduler:
 
     def _reuse_prefix(self, sequence: LiveSequence) -> None:
         """Hold what the cache knows of a sequence's start, leaving at least one token to read."""
-        n_blocks = min(sequence.wanted_from, len(sequence.token_ids) - 1) // self.blocks.block_tokens
-        sequence.blocks = self.blocks.hold_prefix(self._names(sequence, n_blocks))
+        sequence.blocks = self.blocks.hold_prefix(self._prefix_names(sequence))
         sequence.hashes = [self.blocks.name_of(block) for block in sequence.blocks]
         sequence.n_cached = len(sequence.blocks) * self.blocks.block_tokens
 
-    def _names(self, sequence: LiveSequence, n_blocks: int) -> Iterator[bytes]:
+    def _restore_prefix(self, sequence: LiveSequence) -> None:
+        """Go on where the blocks in memory end with those that the archive has."""
+        if self.archive is None:
+            return
+        for index, name in enumerate(self._prefix_names(sequence)):
+            if index < len(sequence.hashes):
+                continue
+            if not self.archive.restore(name, sequence.blocks[index]):
+                break
+            sequence.hashes.append(name)
+            self.blocks.name(sequence.blocks[index], name)
+        sequence.n_cached = len(sequence.hashes) * self.blocks.block_tokens
+
+    def _prefix_names(self, sequence: LiveSequence) -> Iterator[bytes]:
+        """Name the full blocks that need not be read if they are known."""
+        n_blocks = min(sequence.wanted_from, len(sequence.token_ids) - 1) // self.blocks.block_tokens
         name = sequence.hash_root
         for index in range(n_blocks):
             name = self._name(sequence, index, name)
@@ -182,6 +205,8 @@ class Scheduler:
         return block_hash(parent, sequence.token_ids[start : start + self.blocks.block_tokens])
 
     def _let_go(self, sequence: LiveSequence) -> None:
+        if self.archive is not None:
+            self.archive.keep(sequence.hashes, sequence.blocks)
         self.blocks.release(sequence.blocks)
         sequence.blocks.clear()
         sequence.hashes.clear()

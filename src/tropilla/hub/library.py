@@ -45,6 +45,15 @@ def library_folder() -> Path:
     return Path(platformdirs.user_data_path("tropilla", appauthor=False))
 
 
+def prefix_folder() -> Path:
+    """Return the folder of what finished prompts left behind; anyone may delete it at any time."""
+    if os.environ.get("TROPILLA_HOME"):
+        return library_folder() / "cache" / "prefixes"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_path("tropilla", appauthor=False)) / "prefixes"
+
+
 def models_folder() -> Path:
     """Return the folder inside the library that holds the models."""
     return library_folder() / "models"
