@@ -34,8 +34,15 @@ class FakeMemory:
 
 
 @dataclass(frozen=True)
+class FakeWork:
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class FakeStats:
     memory: FakeMemory = FakeMemory()
+    work: FakeWork = FakeWork()
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.chat.fake_model import FakeModel
+from tests.cli.chat.fake_model import FakeModel, FakeStats, FakeWork
 from tropilla.cli.chat.app import ChatApp
 from tropilla.cli.chat.commands import ALIASES, COMMANDS, respond
 from tropilla.cli.chat.outcome import Answer, Leave, Prefill, Say
@@ -288,6 +288,13 @@ def test_stats_show_tokens_and_the_context(opened: Open) -> None:
     assert "last prompt 4 tokens" in stats
     assert "last answer 4 tokens" in stats  # the end token counts
     assert "context     9/2048" in stats
+    assert "speculation" not in stats
+
+
+def test_stats_show_how_often_speculation_was_right(opened: Open) -> None:
+    app = opened()
+    app.model = FakeModel(stats=FakeStats(work=FakeWork(proposed_tokens=40, accepted_tokens=12)))
+    assert "speculation 12/40 proposed tokens accepted" in say(app, "/stats")
 
 
 def test_model_shows_and_switches(opened: Open) -> None:

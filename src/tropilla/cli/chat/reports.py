@@ -49,6 +49,10 @@ def chat_stats(app: ChatApp) -> str:
         f"context     {context_meter(used, app.model.context_length)}",
         f"memory      {_memory(app.model.stats.memory)}",
     ]
+    work = app.model.stats.work
+    if work.proposed_tokens:
+        share = f"{work.accepted_tokens}/{work.proposed_tokens}"
+        lines.append(f"speculation {share} proposed tokens accepted since the model was opened")
     if turn is not None:
         speed = "" if turn.tokens_per_s is None else f", {turn.tokens_per_s:.1f} tokens/s"
         lines += [

@@ -56,8 +56,24 @@ class Memory(Protocol):
         """Return the share of the work space."""
 
 
+class Work(Protocol):
+    """Count what a model has done since it was opened."""
+
+    @property
+    def proposed_tokens(self) -> int:
+        """Return how many tokens were computed on the chance that they would come next."""
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Return how many of these did come."""
+
+
 class Stats(Protocol):
-    """Report what a model holds."""
+    """Report what a model has done and holds."""
+
+    @property
+    def work(self) -> Work:
+        """Return what was done."""
 
     @property
     def memory(self) -> Memory:
