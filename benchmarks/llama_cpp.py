@@ -84,7 +84,7 @@ class LlamaCpp:
             return Reading({"": self._tool("quantize", path, out, "Q4_K_M", self._threads).seconds})
 
     def _lookup(self, path: Path) -> Reading:
-        flags = ["-n", 256, "--temp", 0, "-c", 4096, "--draft", 8]
+        flags = ["-n", 256, "--temp", 0, "-c", 4096, "--spec-draft-n-max", 8, "--ignore-eos"]
         told = self._tool("lookup", "-m", path, "-t", self._threads, "-p", REPEATING, *flags)
         found = re.search(r"decoded .*speed:\s*([\d.]+) t/s", told.stderr + told.stdout)
         if found is None:

@@ -52,7 +52,7 @@ def as_json(all_series: Sequence[Series], about: dict[str, Any]) -> dict[str, An
                     "row": series.row.name,
                     "metric": metric.name,
                     "unit": metric.unit,
-                    "goal": metric.goal,
+                    "goal": metric.aim,
                     "values": {name: series.values(name, metric) for name in series.readings},
                     "times_better": {name: ratio(series, metric, name) for name in peers},
                     "shares": [reading.share for reading in series.readings.get(OURS, [])],
@@ -100,7 +100,7 @@ def _cells(series: Series, metric: Metric, engines: Sequence[str]) -> list[str]:
         found = ratio(series, metric, engine)
         times = f"**{found.median:.2f}** ({found.low:.2f}-{found.high:.2f})" if found else ""
         cells += [_spread(series.values(engine, metric)), times]
-    return [*cells, "" if metric.goal is None else f"{metric.goal:.3g}"]
+    return [*cells, metric.aim]
 
 
 def _spread(values: Sequence[float]) -> str:

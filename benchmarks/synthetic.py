@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 from tropilla.events import Saved
 from tropilla.formats.checkpoint import Checkpoint, open_checkpoint
 from tropilla.formats.dequantize import block_dtype, dequantize
-from tropilla.formats.names import layer_and_name
 from tropilla.formats.stored import StoredTensor
 from tropilla.formats.tensor_types import BLOCKS, TensorType, tensor_bytes
 from tropilla.formats.tensors import LazyTensor, Tensors
 from tropilla.formats.tokenizer_source import GGUFVocabulary, TokenKind, TokenRoles
-from tropilla.hub.model_size import gets_more_bits
 from tropilla.model.config import LLAMA_SIZES, LlamaConfig, tensor_shapes
 from tropilla.quant.gguf_output import write_gguf
+from tropilla.quant.target_types import Matrices, fitting_type, intended_type, type_by_name
 
 SHAPES: Mapping[str, LlamaConfig] = {
     "7B": dataclasses.replace(LLAMA_SIZES["7B"], context_length=8192),
@@ -45,7 +44,7 @@ SHAPES: Mapping[str, LlamaConfig] = {
 }  # fmt: skip
 
 # The types that quantizers mix: most matrices have the first, the more sensitive ones Q6_K.
-_MIXTURES = {"Q4_K_M": TensorType.Q4_K, "Q5_K_M": TensorType.Q5_K}
+_MIXTURES = ("Q4_K_M", "Q5_K_M")
 
 _FLOATS: Mapping[TensorType, Callable[[NDArray[np.float32]], NDArray[np.generic]]] = {
     TensorType.F32: lambda x: x,
@@ -73,29 +72,27 @@ _BLOCKS: Mapping[TensorType, float | None] = {
 
 def mixture_names() -> list[str]:
     """Return what the type of a model may be called."""
-    return [kind.name for kind in (*_FLOATS, *_BLOCKS)] + sorted(_MIXTURES)
+    return [kind.name for kind in (*_FLOATS, *_BLOCKS)] + list(_MIXTURES)
 
 
-def type_of(name: str, mixture: str, config: LlamaConfig) -> TensorType:
+def type_of(name: str, columns: int, mixture: str, config: LlamaConfig) -> TensorType:
     """Return a tensor's type in a model of this mixture, as llama.cpp's quantizer chooses it.
 
     The output matrix of 4- and 5-bit models is Q6_K, and in the "_M" mixtures so are the value and the
     down projection of some layers.
     """
-    layer, within = layer_and_name(name)
     if "norm" in name:
         return TensorType.F32
-    most = _MIXTURES.get(mixture) or TensorType[mixture]
-    if within == "output.weight" or (config.tied_embeddings and within == "token_embd.weight"):
-        return TensorType.Q6_K if _has_finer_output(most) and config.dim % 256 == 0 else most
-    sensitive = mixture in _MIXTURES and within in ("attn_v.weight", "ffn_down.weight")
-    if sensitive and layer is not None and gets_more_bits(layer, config.n_layers):
-        return TensorType.Q6_K
-    return most
+    wanted = type_by_name(mixture) if mixture in _MIXTURES else TensorType[mixture]
+    intended = intended_type(name, wanted, Matrices(config.n_layers, config.tied_embeddings))
+    is_output = name == ("token_embd.weight" if config.tied_embeddings else "output.weight")
+    if is_output and _is_finer(TensorType.Q6_K, intended):
+        intended = TensorType.Q6_K
+    return fitting_type(intended, columns)
 
 
-def _has_finer_output(most: TensorType) -> bool:
-    return 1 < BLOCKS[most].bits_per_weight < BLOCKS[TensorType.Q6_K].bits_per_weight
+def _is_finer(one: TensorType, other: TensorType) -> bool:
+    return BLOCKS[other].columns > 1 and BLOCKS[other].bits_per_weight < BLOCKS[one].bits_per_weight
 
 
 def write_synthetic(
@@ -115,7 +112,7 @@ def write_synthetic(
             config = dataclasses.replace(config, vocab_size=len(tokenizer.pieces))
         weights = RandomWeights(np.random.default_rng(seed))
         layouts = {
-            name: weights.tensor(name, type_of(name, mixture, config), shape)
+            name: weights.tensor(name, type_of(name, shape[-1], mixture, config), shape)
             for name, shape in tensor_shapes(config).items()
         }
         checkpoint = Checkpoint(

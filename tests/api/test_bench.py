@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tropilla
 from tropilla.api.bench import BenchOptions, BenchReport, Measured, bench
 from tropilla.engine.engine import Engine
 from tropilla.engine.sequence import LiveSequence, TokenSampling
@@ -106,3 +107,17 @@ def test_the_seed_changes_what_is_read(tiny_path: Path, monkeypatch: pytest.Monk
         list(bench(tiny_path, BenchOptions(workloads=("pp8",), repeats=1, seed=seed)))
     of_seed = [prompts[i] for i in range(1, len(prompts), 2)]  # after each warm-up
     assert of_seed[0] == of_seed[2] != of_seed[1]
+
+
+def test_nothing_is_guessed_ahead_unless_asked_for(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy answers to random text repeat themselves: guessing would make every speed a lucky one."""
+    used: list[object] = []
+
+    def noted(name: Path, **engine: object) -> tropilla.Model:
+        used.append(engine["speculation"])
+        return tropilla.load(name, **engine)  # type: ignore[arg-type]  # load() checks them
+
+    monkeypatch.setattr("tropilla.api.bench.load", noted)
+    report_of(tiny_path, "tg4")
+    report_of(tiny_path, "tg4", speculation="lookup")
+    assert used == ["off", "lookup"]

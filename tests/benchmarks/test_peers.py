@@ -79,7 +79,10 @@ def test_a_missing_engine_is_asked_once_and_its_reason_told() -> None:
 def test_the_table_has_medians_spreads_and_goals() -> None:
     series = compared(Pretender("tropilla", 10, 30, 20), Pretender("llama.cpp", 5, 10, 4))
     (line,) = [line for line in as_markdown([series], ABOUT).splitlines() if line.startswith("| tg8")]
-    assert line == "| tg8 tiny | tokens/s | 20 (10-30) | 50% memory | 5 (4-10) | **3.00** (2.00-5.00) | 2 |"
+    assert (
+        line
+        == "| tg8 tiny | tokens/s | 20 (10-30) | 50% memory | 5 (4-10) | **3.00** (2.00-5.00) | 2 times |"
+    )
 
 
 def test_clients_without_http_are_said_to_be_so() -> None:

@@ -54,11 +54,12 @@ def test_a_mixture_has_finer_types_where_quantizers_put_them() -> None:
     # Counts for 22 layers by the rule of llama.cpp's quantizer (llama-quant.cpp, use_more_bits):
     # 2 first, 3 last, and every third of the 17 between, which are 5.
     config = SHAPES["1.1B"]
-    kinds = Counter(type_of(name, "Q4_K_M", config) for name in tensor_shapes(config) if "norm" not in name)
+    shapes = tensor_shapes(config).items()
+    kinds = Counter(type_of(name, shape[-1], "Q4_K_M", config) for name, shape in shapes)
     assert kinds[TensorType.Q6_K] == 1 + 2 * (2 + 3 + 5)
-    assert type_of("output.weight", "Q4_0", config) is TensorType.Q6_K
-    assert type_of("output.weight", "Q8_0", config) is TensorType.Q8_0
-    assert type_of("token_embd.weight", "Q4_0", config) is TensorType.Q4_0
+    assert type_of("output.weight", 2048, "Q4_0", config) is TensorType.Q6_K
+    assert type_of("output.weight", 2048, "Q8_0", config) is TensorType.Q8_0
+    assert type_of("token_embd.weight", 2048, "Q4_0", config) is TensorType.Q4_0
 
 
 def test_a_vocabulary_can_be_taken_from_another_file(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ def _with_room(
         "context_length": context,
         "kv_memory_mb": -(-max(blocks, -(-context // BLOCK_TOKENS)) * block_bytes // 1_000_000),
         "max_batch": max(engine.max_batch, most),
+        "speculation": "off",  # random text repeats itself as no answer does; a step must be a step
         **given,
     }
 
