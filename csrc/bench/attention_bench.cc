@@ -1,5 +1,5 @@
 // How fast attention is: attention_bench [--isa NAME] [--kv-type NAME] [--threads N] [--layers N] [--heads N]
-//                                        [--kv-heads N] [--head-dim N] [--sequences N] [--repeats N]
+//                                        [--kv-heads N] [--head-dim N] [--sequences N] [--tokens N] [--repeats N]
 // One line for each depth and number of new tokens: milliseconds for all layers, GFLOP/s (a multiplication
 // and an addition of scores and sums are two each), GB/s of keys and values; medians, the spread over the
 // repeats, and the best.
@@ -20,11 +20,12 @@
 namespace tropilla {
 namespace {
 
-const std::map<std::string, KVType> kTypes = {{"f16", KVType::F16}, {"f32", KVType::F32}};
+const std::map<std::string, KVType> kTypes = {{"f16", KVType::F16}, {"f32", KVType::F32}, {"q8_0", KVType::Q8_0}, {"q4_0", KVType::Q4_0}};
 
 struct Settings {
   std::string isa, kv_type = "f16";
   int64_t threads = 2, layers = 30, heads = 9, kv_heads = 3, head_dim = 64, sequences = 1, repeats = 15;
+  int64_t tokens = 0;  // new ones; 0: each case
 };
 
 // Tokens that `sequences` sequences add at a depth.
@@ -92,7 +93,8 @@ void measure(Attention& attention, const KVCache& cache, const Work& work, const
 bool parse(int argc, char** argv, Settings& s) {
   const std::map<std::string, int64_t*> numbers = {
       {"--threads", &s.threads},   {"--layers", &s.layers},       {"--heads", &s.heads},    {"--kv-heads", &s.kv_heads},
-      {"--head-dim", &s.head_dim}, {"--sequences", &s.sequences}, {"--repeats", &s.repeats}};
+      {"--head-dim", &s.head_dim}, {"--sequences", &s.sequences}, {"--repeats", &s.repeats},
+      {"--tokens", &s.tokens}};
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     if (flag == "--isa") s.isa = argv[i + 1];
@@ -132,7 +134,9 @@ int run(int argc, char** argv) {
               s.kv_type.c_str(), static_cast<long long>(s.layers), static_cast<long long>(s.heads),
               static_cast<long long>(s.kv_heads), static_cast<long long>(s.head_dim), static_cast<long long>(s.threads),
               static_cast<long long>(s.sequences));
-  for (const Work& work : kWork) measure(attention, cache, work, s, out.data());
+  for (const Work& work : kWork) {
+    if (s.tokens == 0 || s.tokens == work.tokens) measure(attention, cache, work, s, out.data());
+  }
   return 0;
 }
 

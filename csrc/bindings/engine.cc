@@ -119,7 +119,11 @@ std::vector<float> sum_hidden(Llama& model, const std::vector<int32_t>& rows) { 
 void bind_shape(nb::module_& module) {
   nb::enum_<KVType>(module, "KVType", "What keys and values are kept as.")
       .value("F16", KVType::F16)
-      .value("F32", KVType::F32);
+      .value("F32", KVType::F32)
+      .value("Q8_0", KVType::Q8_0)
+      .value("Q4_0", KVType::Q4_0);
+  module.def("kv_block_bytes", [](KVType type, int64_t head_dim) { return 2 * kv_bytes(type, head_dim); }, "type"_a,
+             "head_dim"_a, "Bytes of one head's keys and values in a KV block.");
   nb::class_<LlamaShape>(module, "LlamaShape", "Sizes and switches of a decoder; see tropilla.model.config.")
       .def(nb::init<>())
       .def_rw("dim", &LlamaShape::dim)
@@ -149,6 +153,7 @@ void construct(Llama* self, const LlamaShape& shape, int64_t max_tokens, int64_t
 
 void bind_engine(nb::module_& module) {
   module.attr("KV_BLOCK_TOKENS") = kKVBlockTokens;
+  module.attr("KV_GROUP") = kKVGroup;
   module.def("content_hash", &hash_of, "data"_a, nb::sig("def content_hash(data: bytes | memoryview) -> int"),
              "Return 64 bits that tell large contents apart, at the speed of memory.");
   bind_shape(module);

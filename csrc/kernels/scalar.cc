@@ -143,10 +143,33 @@ void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = f32_to_f16(x[i]);
 }
 
+// The scale of dimension d of the key or value in a slot.
 template <KVType type>
-float cell(const uint8_t* cells, int64_t i) {
-  if constexpr (type == KVType::F32) return reinterpret_cast<const float*>(cells)[i];
-  return f16_to_f32(reinterpret_cast<const uint16_t*>(cells)[i]);
+float kv_scale(const uint8_t* block, int64_t head_dim, int64_t slot, int64_t d) {
+  const uint8_t* scales = block + kv_cells_bytes(type, head_dim);
+  return f16_to_f32(reinterpret_cast<const uint16_t*>(scales)[d / kKVGroup * kKVBlockTokens + slot]);
+}
+
+template <KVType type>
+float key_at(const uint8_t* keys, int64_t head_dim, int64_t slot, int64_t d) {
+  const int64_t i = d * kKVBlockTokens + slot;
+  if constexpr (type == KVType::F32) return reinterpret_cast<const float*>(keys)[i];
+  if constexpr (type == KVType::F16) return f16_to_f32(reinterpret_cast<const uint16_t*>(keys)[i]);
+  const float scale = kv_scale<type>(keys, head_dim, slot, d);
+  if constexpr (type == KVType::Q8_0) return float(static_cast<int8_t>(keys[i])) * scale;
+  const uint8_t both = keys[nibble_byte(d) * kKVBlockTokens + slot];
+  return float((both >> nibble_shift(d) & 15) - 8) * scale;
+}
+
+template <KVType type>
+float value_at(const uint8_t* values, int64_t head_dim, int64_t slot, int64_t d) {
+  const int64_t i = slot * kv_width(head_dim) + d;
+  if constexpr (type == KVType::F32) return reinterpret_cast<const float*>(values)[i];
+  if constexpr (type == KVType::F16) return f16_to_f32(reinterpret_cast<const uint16_t*>(values)[i]);
+  const float scale = kv_scale<type>(values, head_dim, slot, d);
+  if constexpr (type == KVType::Q8_0) return float(static_cast<int8_t>(values[i])) * scale;
+  const uint8_t both = values[slot * head_dim / 2 + nibble_byte(d)];
+  return float((both >> nibble_shift(d) & 15) - 8) * scale;
 }
 
 template <KVType type>
@@ -154,7 +177,7 @@ float key_score(const AttendBlocks& a, int64_t i, int64_t j) {
   const uint8_t* keys = a.k[j / kKVBlockTokens];
   float score = 0.0f;
   for (int64_t d = 0; d < a.head_dim; ++d) {
-    score += a.q[i * a.head_dim + d] * cell<type>(keys, d * kKVBlockTokens + j % kKVBlockTokens);
+    score += a.q[i * a.head_dim + d] * key_at<type>(keys, a.head_dim, j % kKVBlockTokens, d);
   }
   return score;
 }
@@ -179,7 +202,7 @@ void attend_row(const AttendBlocks& a, int64_t i) {
     a.row_sum[i] += p;
     const uint8_t* values = a.v[j / kKVBlockTokens];
     for (int64_t d = 0; d < a.head_dim; ++d) {
-      a.acc[i * width + d] += p * cell<type>(values, j % kKVBlockTokens * width + d);
+      a.acc[i * width + d] += p * value_at<type>(values, a.head_dim, j % kKVBlockTokens, d);
     }
   }
 }
@@ -199,7 +222,7 @@ constexpr Kernels table(TypeList<types...>) {
                   .silu_mul = silu_mul,
                   .rope = rope,
                   .to_f16 = to_f16,
-                  .attend = {attend<KVType::F16>, attend<KVType::F32>}};
+                  .attend = {attend<KVType::F16>, attend<KVType::F32>, attend<KVType::Q8_0>, attend<KVType::Q4_0>}};
   ((kernels.matmul[index_of(types)] = matmul<types>), ...);
   return kernels;
 }

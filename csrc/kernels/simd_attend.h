@@ -20,6 +20,7 @@ struct Chunk {
   int64_t start;  // first key
   const uint8_t* const* k;
   const uint8_t* const* v;
+  const uint8_t* next;  // the keys that are read after it, or any address
 };
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -46,12 +47,96 @@ inline void see(const AttendBlocks& a, int64_t i, const Chunk& chunk, Tile& tile
 template <KVType type>
 TROPILLA_INLINE Floats cells_at(const uint8_t* cells, int64_t i) {
   if constexpr (type == KVType::F32) return load(reinterpret_cast<const float*>(cells) + i);
+  if constexpr (type == KVType::Q8_0) return to_floats(load_i8(cells + i));
   return load_f16(cells + 2 * i);
 }
 
+TROPILLA_INLINE Floats nibbles_at(const uint8_t* bytes, int shift) {
+  const Ints codes = and_ints(shift_ints_by(load_u8(bytes), shift), splat_int(15));
+  return to_floats(sub_ints(codes, splat_int(8)));
+}
+
+// Few rows take keys and values as fast as memory gives them. A block is a short stream, which the
+// processor sees late: each line that is read asks for the same line of the block that comes next.
+template <KVType type, int n>
+constexpr bool reads_memory = type != KVType::F32 || n <= kMaxQueries / 2;
+
+// Some neighbouring keys of a block, dimension by dimension.
+template <KVType type, int vectors>
+struct Keys {
+  // begin() is to be called for every so many dimensions.
+  static constexpr int kStep = is_quantized(type) ? kKVGroup / 2 : 1 << 30;
+  const uint8_t* keys;
+  const uint8_t* scales;
+  const uint8_t* next;  // what is read after this block
+  int slot, shift;
+  Floats scale[vectors];
+
+  TROPILLA_INLINE Keys(const uint8_t* block, const uint8_t* next_block, int64_t head_dim, int first_slot)
+      : keys(block), scales(block + kv_cells_bytes(type, head_dim)), next(next_block), slot(first_slot), shift(0) {}
+
+  TROPILLA_INLINE void begin(int64_t d) {
+    if constexpr (!is_quantized(type)) return;
+    shift = nibble_shift(d);
+    TROPILLA_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      scale[v] = load_f16(scales + 2 * (d / kKVGroup * kKVBlockTokens + slot + v * kLanes));
+    }
+  }
+
+  TROPILLA_INLINE void ask_ahead(int64_t d) const {
+    prefetch(next + kv_cells_bytes(type, 16) / 16 * (type == KVType::Q4_0 ? 2 * nibble_byte(d) : d));
+  }
+
+  TROPILLA_INLINE Floats read(int64_t d, int v) const {
+    const int64_t at = slot + v * kLanes;
+    if constexpr (type == KVType::Q4_0) {
+      return mul(nibbles_at(keys + nibble_byte(d) * kKVBlockTokens + at, shift), scale[v]);
+    }
+    const Floats cells = cells_at<type>(keys, d * kKVBlockTokens + at);
+    if constexpr (type == KVType::Q8_0) return mul(cells, scale[v]);
+    return cells;
+  }
+};
+
+// Some neighbouring dimensions of a block's values, one after another; d is a multiple of theirs.
+template <KVType type, int vectors, bool asks = false>
+struct Values {
+  static constexpr int kGroups = (vectors * kLanes + kKVGroup - 1) / kKVGroup;
+  const uint8_t* values;
+  const uint8_t* next;  // what is read after this block
+  int64_t width, first;
+  float scales[is_quantized(type) ? kGroups : 1][is_quantized(type) ? kKVBlockTokens : 1];
+
+  TROPILLA_INLINE Values(const uint8_t* block, const uint8_t* next_block, int64_t head_dim, int64_t d)
+      : values(block), next(next_block), width(kv_width(head_dim)), first(d) {
+    if constexpr (is_quantized(type)) {
+      const uint8_t* start = block + kv_cells_bytes(type, head_dim) + 2 * (d / kKVGroup * kKVBlockTokens);
+      TROPILLA_UNROLL
+      for (int i = 0; i < kGroups * kKVBlockTokens; i += kLanes) store(scales[0] + i, load_f16(start + 2 * i));
+    }
+  }
+
+  TROPILLA_INLINE void ask_ahead(int64_t j) const {
+    if constexpr (!asks) return;
+    prefetch(next + (kv_cells_bytes(type, width) * j + kv_cells_bytes(type, first)) / kKVBlockTokens);
+  }
+
+  TROPILLA_INLINE Floats read(int64_t j, int v) const {
+    const int64_t d = first + v * kLanes;
+    if constexpr (type == KVType::Q4_0) {
+      const Floats codes = nibbles_at(values + j * (width / 2) + nibble_byte(d), nibble_shift(d));
+      return mul(codes, splat(scales[v * kLanes / kKVGroup][j]));
+    }
+    const Floats cells = cells_at<type>(values, j * width + d);
+    if constexpr (type == KVType::Q8_0) return mul(cells, splat(scales[v * kLanes / kKVGroup][j]));
+    return cells;
+  }
+};
+
 // Scores of n rows for `vectors` vectors of one block's keys, from `slot` on.
 template <KVType type, int n, int vectors>
-TROPILLA_INLINE void score_keys(const AttendBlocks& a, int64_t i, const uint8_t* keys, int slot,
+TROPILLA_INLINE void score_keys(const AttendBlocks& a, int64_t i, const uint8_t* block, const uint8_t* next, int slot,
                                 float* scores) {
   Floats sums[n][vectors];
   TROPILLA_UNROLL
@@ -60,14 +145,20 @@ TROPILLA_INLINE void score_keys(const AttendBlocks& a, int64_t i, const uint8_t*
     for (int v = 0; v < vectors; ++v) sums[r][v] = splat(0.0f);
   }
   const float* q = a.q + i * a.head_dim;
-  for (int64_t d = 0; d < a.head_dim; ++d) {
-    Floats key[vectors];
-    TROPILLA_UNROLL
-    for (int v = 0; v < vectors; ++v) key[v] = cells_at<type>(keys, d * kKVBlockTokens + slot + v * kLanes);
-    TROPILLA_UNROLL
-    for (int r = 0; r < n; ++r) {
+  using Reader = Keys<type, vectors>;
+  Reader keys(block, next, a.head_dim, slot);
+  for (int64_t begin = 0; begin < a.head_dim; begin += Reader::kStep) {
+    keys.begin(begin);
+    for (int64_t d = begin; d < smaller(begin + Reader::kStep, a.head_dim); ++d) {
+      Floats key[vectors];
       TROPILLA_UNROLL
-      for (int v = 0; v < vectors; ++v) sums[r][v] = fma(splat(q[r * a.head_dim + d]), key[v], sums[r][v]);
+      for (int v = 0; v < vectors; ++v) key[v] = keys.read(d, v);
+      if constexpr (reads_memory<type, n>) keys.ask_ahead(d);
+      TROPILLA_UNROLL
+      for (int r = 0; r < n; ++r) {
+        TROPILLA_UNROLL
+        for (int v = 0; v < vectors; ++v) sums[r][v] = fma(splat(q[r * a.head_dim + d]), key[v], sums[r][v]);
+      }
     }
   }
   TROPILLA_UNROLL
@@ -80,9 +171,11 @@ TROPILLA_INLINE void score_keys(const AttendBlocks& a, int64_t i, const uint8_t*
 template <KVType type, int n>
 TROPILLA_INLINE void score_chunk(const AttendBlocks& a, int64_t i, const Chunk& chunk, Tile& tile) {
   constexpr int vectors = 2;
-  for (int64_t b = tile.begin / kKVBlockTokens; b * kKVBlockTokens < tile.end; ++b) {
+  const int64_t first = tile.begin / kKVBlockTokens;
+  for (int64_t b = first; b * kKVBlockTokens < tile.end; ++b) {
+    const uint8_t* next = (b + 1) * kKVBlockTokens < tile.end ? chunk.k[b + 1] : chunk.v[first];
     for (int slot = 0; slot < kKVBlockTokens; slot += vectors * kLanes) {
-      score_keys<type, n, vectors>(a, i, chunk.k[b], slot, tile.scores[0] + b * kKVBlockTokens);
+      score_keys<type, n, vectors>(a, i, chunk.k[b], next, slot, tile.scores[0] + b * kKVBlockTokens);
     }
   }
 }
@@ -141,18 +234,18 @@ TROPILLA_INLINE void weigh_rows(const AttendBlocks& a, int64_t i, const Chunk& c
   }
 }
 
-// Adds values from..to - 1 of a block to the rows; to those alone that see them if `everyone` is
-// false, because a hidden value may be NaN, and NaN times 0 is not 0. `key` is the block's first.
-template <KVType type, int n, int vectors, bool everyone>
-TROPILLA_INLINE void add_range(const AttendBlocks& a, int64_t i, const Chunk& chunk, const Tile& tile, int64_t b,
-                               int64_t d, int64_t from, int64_t to, Floats sums[n][vectors]) {
-  const int64_t width = kv_width(a.head_dim), block = b * kKVBlockTokens;
+// Adds a block's values from..to - 1 to the rows, counted from `block` in the chunk; to those alone that
+// see them if `everyone` is false, because a hidden value may be NaN, and NaN times 0 is not 0.
+template <int n, int vectors, bool everyone, class Reader>
+TROPILLA_INLINE void add_range(const AttendBlocks& a, int64_t i, const Chunk& chunk, const Tile& tile,
+                               const Reader& values, int64_t block, int64_t from, int64_t to, Floats sums[n][vectors]) {
   from = clamp(from, block, block + kKVBlockTokens);
   to = clamp(to, block, block + kKVBlockTokens);
   for (int64_t j = from; j < to; ++j) {
     Floats value[vectors];
     TROPILLA_UNROLL
-    for (int v = 0; v < vectors; ++v) value[v] = cells_at<type>(chunk.v[b], (j - block) * width + d + v * kLanes);
+    for (int v = 0; v < vectors; ++v) value[v] = values.read(j - block, v);
+    values.ask_ahead(j - block);
     TROPILLA_UNROLL
     for (int r = 0; r < n; ++r) {
       const int64_t key = chunk.start + j;
@@ -174,9 +267,12 @@ TROPILLA_INLINE void add_values(const AttendBlocks& a, int64_t i, const Chunk& c
     for (int v = 0; v < vectors; ++v) sums[r][v] = mul(load(acc + r * width + v * kLanes), splat(tile.shrink[r]));
   }
   for (int64_t b = tile.begin / kKVBlockTokens; b * kKVBlockTokens < tile.end; ++b) {
-    add_range<type, n, vectors, false>(a, i, chunk, tile, b, d, tile.begin, tile.all_begin, sums);
-    add_range<type, n, vectors, true>(a, i, chunk, tile, b, d, tile.all_begin, tile.all_end, sums);
-    add_range<type, n, vectors, false>(a, i, chunk, tile, b, d, tile.all_end, tile.end, sums);
+    const int64_t block = b * kKVBlockTokens;
+    const uint8_t* next = block + kKVBlockTokens < tile.end ? chunk.v[b + 1] : chunk.next;
+    const Values<type, vectors, reads_memory<type, n>> values(chunk.v[b], next, a.head_dim, d);
+    add_range<n, vectors, false>(a, i, chunk, tile, values, block, tile.begin, tile.all_begin, sums);
+    add_range<n, vectors, true>(a, i, chunk, tile, values, block, tile.all_begin, tile.all_end, sums);
+    add_range<n, vectors, false>(a, i, chunk, tile, values, block, tile.all_end, tile.end, sums);
   }
   TROPILLA_UNROLL
   for (int r = 0; r < n; ++r) {
@@ -213,9 +309,25 @@ void attend_chunk(const AttendBlocks& a, const Chunk& chunk) {
 }
 
 template <KVType type>
-void unpack_block(int64_t head_dim, const uint8_t* keys, const uint8_t* values, float* k, float* v) {
-  for (int64_t i = 0; i < kKVBlockTokens * head_dim; i += kLanes) store(k + i, cells_at<type>(keys, i));
-  for (int64_t i = 0; i < kKVBlockTokens * kv_width(head_dim); i += kLanes) store(v + i, cells_at<type>(values, i));
+void unpack_keys(int64_t head_dim, const uint8_t* block, float* out) {
+  for (int slot = 0; slot < kKVBlockTokens; slot += kLanes) {
+    Keys<type, 1> keys(block, block, head_dim, slot);
+    for (int64_t begin = 0; begin < head_dim; begin += keys.kStep) {
+      keys.begin(begin);
+      for (int64_t d = begin; d < smaller(begin + keys.kStep, head_dim); ++d) {
+        store(out + d * kKVBlockTokens + slot, keys.read(d, 0));
+      }
+    }
+  }
+}
+
+template <KVType type>
+void unpack_values(int64_t head_dim, const uint8_t* block, float* out) {
+  const int64_t width = kv_width(head_dim);
+  for (int64_t d = 0; d < width; d += kLanes) {
+    const Values<type, 1> values(block, block, head_dim, d);
+    for (int64_t j = 0; j < kKVBlockTokens; ++j) store(out + j * width + d, values.read(j, 0));
+  }
 }
 
 // Unpacks the chunk's blocks that some row sees, into the layout of KVType::F32.
@@ -228,9 +340,11 @@ void attend_unpacked(const AttendBlocks& a, const Chunk& chunk, int64_t first, i
     k[b] = reinterpret_cast<const uint8_t*>(keys);
     v[b] = reinterpret_cast<const uint8_t*>(values);
     const int64_t start = chunk.start + b * kKVBlockTokens;
-    if (start < last && first < start + kKVBlockTokens) unpack_block<type>(a.head_dim, chunk.k[b], chunk.v[b], keys, values);
+    if (start >= last || first >= start + kKVBlockTokens) continue;
+    unpack_keys<type>(a.head_dim, chunk.k[b], keys);
+    unpack_values<type>(a.head_dim, chunk.v[b], values);
   }
-  attend_chunk<KVType::F32>(a, {chunk.start, k, v});
+  attend_chunk<KVType::F32>(a, {chunk.start, k, v, k[0]});
 }
 
 // One tile of rows reads keys and values as they are kept; more share what is unpacked once.
@@ -244,7 +358,8 @@ void attend(const AttendBlocks& a) {
   }
   for (int64_t start = first / kChunkKeys * kChunkKeys; start < last; start += kChunkKeys) {
     const int64_t block = start / kKVBlockTokens;
-    const Chunk chunk{start, a.k + block, a.v + block};
+    const bool more = start + kChunkKeys < last;
+    const Chunk chunk{start, a.k + block, a.v + block, a.k[more ? block + kUnpackedBlocks : block]};
     if (type == KVType::F32 || a.n_queries <= kMaxQueries) {
       attend_chunk<type>(a, chunk);
     } else {

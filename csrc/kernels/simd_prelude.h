@@ -29,3 +29,11 @@ using UnalignedWord [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
 #else
 using UnalignedWord = int32_t;
 #endif
+
+// Asks the second-level cache for the line at an address, which need not be valid. The first level has
+// room for too few lines on their way to keep memory busy.
+TROPILLA_INLINE void prefetch([[maybe_unused]] const uint8_t* address) {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(address, 0, 2);
+#endif
+}

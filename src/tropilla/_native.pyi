@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 # forward pass
 
 KV_BLOCK_TOKENS: int
+KV_GROUP: int
 
 def content_hash(data: bytes | memoryview) -> int:
     """Return 64 bits that tell large contents apart, at the speed of memory."""
@@ -17,6 +18,10 @@ def content_hash(data: bytes | memoryview) -> int:
 class KVType(enum.Enum):
     F16 = 0
     F32 = 1
+    Q8_0 = 2
+    Q4_0 = 3
+
+def kv_block_bytes(type: KVType, head_dim: int) -> int: ...
 
 class LlamaShape:
     def __init__(self) -> None: ...

@@ -17,7 +17,8 @@ from tropilla.formats.checkpoint import open_checkpoint
 from tropilla.hub.memory import Memory
 from tropilla.model.describe import describe
 
-TOKEN_BYTES = 2 * CONFIG.n_layers * CONFIG.n_kv_heads * CONFIG.head_dim * 2  # keys and values in f16
+HEAD_CELLS = 16  # the heads of 8 are padded to
+TOKEN_BYTES = 2 * CONFIG.n_layers * CONFIG.n_kv_heads * HEAD_CELLS * 2  # keys and values in f16
 
 
 def require(path: Path, available_bytes: int, options: EngineOptions | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gguf
@@ -155,8 +156,20 @@ def quantize_rows(x: Array) -> Array:
     return rounded
 
 
+def kept_as(kv_type: str, x: Array) -> Array:
+    """Return keys or values (..., Dh) as a cache of a type gives them back."""
+    if kv_type == "f16":
+        return x.astype(np.float16).astype(x.dtype)
+    blocks = x.astype(np.float32).reshape(*x.shape[:-1], -1, 32)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=-1, keepdims=True), axis=-1)
+    scale = np.abs(extreme) / np.float32(127) if kv_type == "q8_0" else extreme / np.float32(-8)
+    codes = np.clip(np.rint(blocks / scale), *((-127, 127) if kv_type == "q8_0" else (-8, 7)))
+    kept: Array = (codes * scale.astype(np.float16)).astype(x.dtype).reshape(x.shape)
+    return kept
+
+
 def expected_logits(
-    model: Model, token_ids: Sequence[int], noise: np.random.Generator | None = None
+    model: Model, token_ids: Sequence[int], noise: np.random.Generator | None = None, kv_type: str = "f16"
 ) -> Array:
     """Return the reference's logits in float64, with the engine's own roundings of inputs and cache.
 
@@ -175,7 +188,8 @@ def expected_logits(
             out = out + noise.uniform(-1, 1, out.shape) * size
         return out
 
-    logits: Array = forward(model.config, model.tensors, token_ids, kv_dtype=np.float16, linear=linear)
+    keep = partial(kept_as, kv_type)
+    logits: Array = forward(model.config, model.tensors, token_ids, keep=keep, linear=linear)
     return logits
 
 
@@ -184,7 +198,7 @@ def distance(logits: Array, others: Array) -> float:
     return float(np.sqrt(np.mean((logits - others) ** 2, axis=-1)).max())
 
 
-def rounding_bound(model: Model, token_ids: Sequence[int], expected: Array) -> float:
+def rounding_bound(model: Model, token_ids: Sequence[int], expected: Array, kv_type: str = "f16") -> float:
     """Return how far float32 arithmetic may take the logits from the exact ones, as distance().
 
     The way from one rounding to the logits, through f16 keys and int8 inputs that may round to the
@@ -193,7 +207,7 @@ def rounding_bound(model: Model, token_ids: Sequence[int], expected: Array) -> f
     LAMBDA times as far off as the worst of a few such runs. (With int8 inputs a code that rounds the
     other way moves all that follows, so that even good runs differ by the noise of quantization.)
     """
-    runs = [expected_logits(model, token_ids, np.random.default_rng(seed)) for seed in range(6)]
+    runs = [expected_logits(model, token_ids, np.random.default_rng(seed), kv_type) for seed in range(6)]
     return LAMBDA * max(distance(run, expected) for run in runs)
 
 

@@ -58,17 +58,19 @@ class Case(NamedTuple):
     tokens: list[int]
     expected: Array
     bound: float
+    kv_type: str = "f16"
 
 
-def case_of(model: Model, tokens: list[int]) -> Case:
-    expected = expected_logits(model, tokens)
-    bound = rounding_bound(model, tokens, expected)
+def case_of(model: Model, tokens: list[int], kv_type: str = "f16") -> Case:
+    expected = expected_logits(model, tokens, kv_type=kv_type)
+    bound = rounding_bound(model, tokens, expected, kv_type)
     assert bound < MISTAKE * expected.std(), "the bound would hide a mistake"
-    return Case(model, tokens, expected, bound)
+    return Case(model, tokens, expected, bound, kv_type)
 
 
 def assert_conforms(case: Case, isa: str | None = None) -> None:
-    got = read_in_chunks(make_executor(case.model, isa=isa), sequence_of(case.tokens), 256)
+    executor = make_executor(case.model, isa=isa, kv_type=case.kv_type)
+    got = read_in_chunks(executor, sequence_of(case.tokens), 256)
     assert distance(got, case.expected) <= case.bound
 
 
@@ -96,6 +98,14 @@ def test_a_float32_cache_is_nearer_to_the_exact_logits(isa: str) -> None:
         errors[kv_type] = distance(read_in_chunks(executor, sequence_of(TOKENS), 16), exact)
     # f16 keeps 11 bits and float32 24; a hundredth leaves room for how errors of sums pile up.
     assert errors["f32"] < errors["f16"] / 100
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_quantized_cache(kv_type: str) -> None:
+    config = dataclasses.replace(CONFIG, head_dim=64)
+    case = case_of(random_model(config), TOKENS, kv_type)
+    for isa in _native.isa_names():
+        assert_conforms(case, isa)
 
 
 def test_types_that_share_an_input() -> None:

@@ -71,6 +71,23 @@ def test_cache_too_small_for_a_context() -> None:
     assert (caught.value.needed, caught.value.available) == (8192 * 256, 1_000_000)
 
 
+@pytest.mark.parametrize(("kv_type", "token_bytes"), [("f32", 1024), ("q8_0", 272), ("q4_0", 144)])
+def test_cache_of_other_types(kv_type: str, token_bytes: int) -> None:
+    """2 layers, keys and values, 2 heads of 32: 256 values a token, and 8 f16 scales if quantized."""
+    config = dataclasses.replace(CONFIG, head_dim=32)
+    options = EngineOptions(context_length=64, kv_memory_mb=1, kv_type=kv_type)
+    assert options.n_kv_blocks(config) == 1_000_000 // (32 * token_bytes)
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_heads_that_cannot_be_quantized(make: Make, kv_type: str) -> None:
+    with pytest.raises(
+        OptionError,
+        match=f"kv_type {kv_type} needs heads of a multiple of 32 values, but .* have 16; choose f16",
+    ):
+        make(kv_type=kv_type)
+
+
 def test_isa(make: Make) -> None:
     assert make(isa="scalar").stats.isa == "scalar"
     with pytest.raises(

@@ -33,6 +33,15 @@ def test_prefill_in_chunks_and_decode(model: Model, isa: str, chunk: int) -> Non
     assert np.array_equal(whole, chunked)
 
 
+@pytest.mark.parametrize("kv_type", ["f32", "q8_0", "q4_0"])
+def test_other_types_of_keys_and_values(isa: str, kv_type: str) -> None:
+    model = random_model(dataclasses.replace(CONFIG, head_dim=64))
+    whole = read_in_chunks(make_executor(model, isa=isa, kv_type=kv_type), sequence_of(TOKENS), len(TOKENS))
+    for chunk in (1, 7, 33):
+        executor = make_executor(model, isa=isa, kv_type=kv_type)
+        assert np.array_equal(whole, read_in_chunks(executor, sequence_of(TOKENS), chunk))
+
+
 @pytest.mark.parametrize("n_others", [1, 3, 15])
 def test_beside_other_sequences(model: Model, isa: str, n_others: int) -> None:
     """Every place in the batch, with neighbours that read prompts and neighbours that decode."""

@@ -1,55 +1,43 @@
 """Flash attention over KV blocks against a float64 softmax.
 
-A score is a sum of head_dim products: |error| <= gamma(head_dim + 1) * sum |q k|. A relative error e
-of every weight exp(score - maximum) moves a weighted mean by at most 2 e * sum(p |v|) / sum(p); e is
-the largest score error, 4 u for exp, the rounding of score - maximum (u times its size) and, for each
-of the n keys, one addition and at most one rescaling with its own exp (6 u).
+A score is a sum of head_dim products of exact keys: |error| <= gamma(head_dim + 1) * sum |q k|. A
+relative error e of every weight exp(score - maximum) moves a weighted mean by at most
+2 e * sum(p |v|) / sum(p); e is the largest score error, 4 u for exp, the rounding of score - maximum
+(u times its size) and, for each of the n keys, one addition and at most one rescaling with its own
+exp (6 u).
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from tests.kernels.kv_rows import (
+    BLOCK,
+    KV_TYPES,
+    MAX_BLOCKS,
+    QUANTIZED,
+    UNPACKED_BLOCKS,
+    Rows,
+    random_rows,
+    width_of,
+)
 from tests.kernels.runner import Array, Canaried, Runner, unaligned
 
 UNIT = 2.0**-24
-KV_TYPES = [np.dtype(np.float16), np.dtype(np.float32)]  # by the numbers of KVType
-BLOCK = 32  # tokens of a KV block
-MAX_BLOCKS = 16  # of one call
-UNPACKED_BLOCKS = 4
-
-
-def width_of(head_dim: int) -> int:
-    """Return how many cells a row of head_dim takes."""
-    return -(-head_dim // 16) * 16
 
 
 class Case(NamedTuple):
     """Query rows and one KV head's keys and values, with what each row sees."""
 
     q: Array  # (Q, Dh) float32
-    k: Array  # (S, Dh) float16 or float32
-    v: Array  # (S, Dh) likewise
+    k: Rows  # (S, Dh)
+    v: Rows  # (S, Dh)
     first: Array  # (Q,) int32
     last: Array  # (Q,) int32
-
-    def key_blocks(self) -> Array:
-        """Return the keys as blocks of [Dh][slot]; what holds no key is NaN."""
-        return np.ascontiguousarray(self._blocks(self.k).swapaxes(1, 2))
-
-    def value_blocks(self) -> Array:
-        """Return the values as blocks of [slot][width]; what holds no value is NaN."""
-        return self._blocks(self.v)
-
-    @staticmethod
-    def _blocks(rows: Array) -> Array:
-        n_keys, head_dim = rows.shape
-        blocks = np.full((-(-n_keys // BLOCK) * BLOCK, width_of(head_dim)), np.nan, rows.dtype)
-        blocks[:n_keys, :head_dim] = rows
-        return blocks.reshape(-1, BLOCK, width_of(head_dim))
 
 
 class State(NamedTuple):
@@ -64,12 +52,12 @@ class State(NamedTuple):
 
 
 def random_case(
-    n_queries: int, n_keys: int, head_dim: int, seed: int = 0, spread: float = 1.0, kv_type: type = np.float16
+    n_queries: int, n_keys: int, head_dim: int, seed: int = 0, spread: float = 1.0, kv_type: str = "F16"
 ) -> Case:
     """Causal: row i is the i-th last position, with at least one key."""
     rng = np.random.default_rng(seed)
     q = rng.standard_normal((n_queries, head_dim)) * head_dim**-0.5 * spread
-    k, v = rng.standard_normal((2, n_keys, head_dim)).astype(kv_type)
+    k, v = (random_rows(kv_type, n_keys, head_dim, rng) for _ in range(2))
     last = np.maximum(1, n_keys - np.arange(n_queries)[::-1])
     return Case(q.astype(np.float32), k, v, np.zeros(n_queries, np.int32), last.astype(np.int32))
 
@@ -84,14 +72,14 @@ def new_state(case: Case) -> State:
 
 
 def attend(runner: Runner, case: Case, state: State) -> None:
-    blocks = [case.key_blocks(), case.value_blocks()]
+    blocks = [case.k.key_blocks(), case.v.value_blocks()]
     scratch = Canaried((2, UNPACKED_BLOCKS, BLOCK, width_of(case.q.shape[1])), np.float32)
     scratch.array[...] = np.nan
-    arrays = [case.q, *(a.view(f"u{a.itemsize}") for a in blocks), case.first, case.last]
+    arrays = [case.q, *blocks, case.first, case.last]
     outputs = [scratch, *state]
     runner(
         "attend",
-        [*case.q.shape, KV_TYPES.index(case.k.dtype), len(blocks[0])],
+        [*case.q.shape, KV_TYPES.index(case.k.kv_type), len(blocks[0])],
         [*(unaligned(array) for array in arrays), *(room.array for room in outputs)],
     )
     for room in outputs:
@@ -102,18 +90,18 @@ def attended(runner: Runner, case: Case, n_blocks: int = MAX_BLOCKS) -> State:
     """Attend all keys, some blocks in each call."""
     state = new_state(case)
     size = n_blocks * BLOCK
-    for start in range(0, len(case.k), size):
+    for start in range(0, len(case.k.codes), size):
         keys = slice(start, start + size)
         first = np.clip(case.first - start, 0, size).astype(np.int32)
         last = np.clip(case.last - start, 0, size).astype(np.int32)
-        attend(runner, Case(case.q, case.k[keys], case.v[keys], first, last), state)
+        attend(runner, Case(case.q, case.k.part(keys), case.v.part(keys), first, last), state)
     return state
 
 
 def assert_is_softmax(state: State, case: Case) -> None:
     head_dim = case.q.shape[1]
     out = state.result(head_dim)
-    k, v = case.k.astype(np.float64), case.v.astype(np.float64)
+    k, v = case.k.values(), case.v.values()
     for i, (first, last) in enumerate(zip(case.first, case.last, strict=True)):
         scores = k[first:last] @ case.q[i]
         p = np.exp(scores - scores.max())
@@ -133,11 +121,15 @@ def test_is_softmax(runner: Runner, n_keys: int, head_dim: int) -> None:
         assert_is_softmax(attended(runner, case), case)
 
 
-@pytest.mark.parametrize("head_dim", [20, 64])
-def test_keys_and_values_in_float32(runner: Runner, head_dim: int) -> None:
-    for n_queries in (1, 3, 9):
-        case = random_case(n_queries, 70, head_dim, kv_type=np.float32)
-        assert_is_softmax(attended(runner, case, 1), case)
+@pytest.mark.parametrize(
+    ("kv_type", "head_dim"), [("F32", 20), ("F32", 64), *product(QUANTIZED, [32, 64, 96])]
+)
+@pytest.mark.parametrize("n_queries", [1, 3, 6, 9])
+def test_other_types(runner: Runner, kv_type: str, head_dim: int, n_queries: int) -> None:
+    """A code times its f16 scale has at most 19 bits: keys and values in float32 are exact."""
+    case = random_case(n_queries, 170, head_dim, kv_type=kv_type)
+    assert_is_softmax(attended(runner, case, 1), case)
+    assert_is_softmax(attended(runner, case), case)
 
 
 @pytest.mark.parametrize("n_blocks", [1, 2, 5, 16])
@@ -174,19 +166,20 @@ def test_hidden_keys_and_values_may_be_anything(runner: Runner) -> None:
     case = random_case(9, 80, 20)
     case = case._replace(first=np.maximum(case.last - 40, 0).astype(np.int32))
     expected = attended(runner, case).result(20)[4]
-    for array in (case.k, case.v):
-        array[: case.first[4]] = np.nan
-        array[case.last[4] :] = np.nan
+    for rows in (case.k, case.v):
+        rows.spoil(slice(0, case.first[4]))
+        rows.spoil(slice(case.last[4], None))
     state = attended(runner, case)
     np.testing.assert_array_equal(state.result(20)[4], expected)
     assert np.isnan(state.result(20)[5]).all(), "what a row sees must not be lost"
 
 
+@pytest.mark.parametrize("kv_type", KV_TYPES)
 @pytest.mark.parametrize("key", [0, 3, 30])
-def test_a_visible_nan_stays_visible(runner: Runner, key: int) -> None:
+def test_a_visible_nan_stays_visible(runner: Runner, key: int, kv_type: str) -> None:
     """In the first chunk or a later block: a broken model must not look like a working one."""
-    case = random_case(2, 64, 16)
-    case.k[key] = np.nan
+    case = random_case(2, 64, 32, kv_type=kv_type)
+    case.k.spoil(slice(key, key + 1))
     assert np.isnan(attended(runner, case, 1).row_sum.array).all()
 
 
@@ -195,10 +188,11 @@ def test_far_apart_scores_do_not_overflow(runner: Runner) -> None:
     assert_is_softmax(attended(runner, case, 1), case)
 
 
+@pytest.mark.parametrize("kv_type", KV_TYPES)
 @pytest.mark.parametrize("window", [50, 200])  # the longer than a kernel keeps scores for
-def test_a_row_does_not_depend_on_its_companions(runner: Runner, window: int) -> None:
+def test_a_row_does_not_depend_on_its_companions(runner: Runner, window: int, kv_type: str) -> None:
     """Bit for bit: the same text comes out of a prefill, a decode and any batch."""
-    case = random_case(17, 200, 64)
+    case = random_case(17, 200, 64, kv_type=kv_type)
     case = case._replace(first=np.maximum(case.last - window, 0).astype(np.int32))
     together = attended(runner, case)
     for i in range(17):

@@ -18,7 +18,7 @@ from tropilla.api.model import Model, load
 from tropilla.api.workloads import Bound, Step, Workload, least_time, parse_workload, step_of
 from tropilla.engine.engine import Engine
 from tropilla.engine.engine_options import EngineOptions
-from tropilla.engine.executor import BLOCK_TOKENS, KV_BYTES
+from tropilla.engine.executor import BLOCK_TOKENS, kv_block_bytes
 from tropilla.engine.sampling import Sampling
 from tropilla.engine.sequence import LiveSequence, TokenSampling
 from tropilla.errors import OptionError
@@ -150,7 +150,7 @@ def _with_room(
     engine = from_mapping(EngineOptions, given, where="bench")
     context = max(max(workload.length for workload in workloads), BLOCK_TOKENS)
     blocks = max(-(-workload.length // BLOCK_TOKENS) * workload.n_sequences for workload in workloads)
-    block_bytes = BLOCK_TOKENS * config.kv_bytes_per_token(KV_BYTES[engine.kv_type])
+    block_bytes = kv_block_bytes(config, engine.kv_type)
     most = max(workload.n_sequences for workload in workloads)
     if given.get("max_batch", most) < most:
         raise OptionError(f"{most} sequences are to run at once, but max_batch is {engine.max_batch}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tropilla.engine.engine_options import EngineOptions
-from tropilla.engine.executor import BLOCK_TOKENS, KV_BYTES
+from tropilla.engine.executor import BLOCK_TOKENS, kv_block_bytes
 from tropilla.errors import CapacityError
 from tropilla.formats.checkpoint import Checkpoint
 from tropilla.formats.tensor_types import tensor_bytes
@@ -19,11 +19,11 @@ def require_memory(
     Systems promise memory that they do not have, and end the process once it is used.
     """
     weights = sum(tensor_bytes(t.type, t.shape) for t in checkpoint.tensors.layouts.values())
-    token = config.kv_bytes_per_token(KV_BYTES[options.kv_type])
-    cache = options.n_kv_blocks(config) * BLOCK_TOKENS * token
+    block = kv_block_bytes(config, options.kv_type)
+    cache = options.n_kv_blocks(config) * block
     if not 0 < available_bytes < weights + cache:
         return
-    tokens = max(0, available_bytes - weights) // (token * BLOCK_TOKENS) * BLOCK_TOKENS
+    tokens = max(0, available_bytes - weights) // block * BLOCK_TOKENS
     raise CapacityError(
         f"{checkpoint.name} needs {human_bytes(weights + cache)} of memory (weights {human_bytes(weights)}, "
         f"keys and values {human_bytes(cache)}), but {human_bytes(available_bytes)} are free; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from tropilla.engine.executor import BLOCK_TOKENS, KV_BYTES
+from tropilla.engine.executor import BLOCK_TOKENS, KV_TYPES, kv_block_bytes
 from tropilla.errors import CapacityError, OptionError
 from tropilla.model.config import LlamaConfig
 from tropilla.options import check, option
@@ -33,7 +33,10 @@ class EngineOptions:
         at_most=1_000_000_000,
     )
     kv_type: str = option(
-        "f16", help="what keys and values are kept as; f32 doubles their memory", choices=KV_BYTES
+        "f16",
+        help="what keys and values are kept as; q8_0 halves the memory of f16, q4_0 takes a quarter "
+        "and costs quality, f32 doubles it",
+        choices=KV_TYPES,
     )
     prefill_chunk: int = option(256, help="prompt tokens read in one step", at_least=1, at_most=4096)
     max_batch: int = option(16, help="sequences that run at once", at_least=1, at_most=256)
@@ -78,7 +81,7 @@ class EngineOptions:
         needed = -(-self.context_of(config) // BLOCK_TOKENS)
         if self.kv_memory_mb is None:
             return needed
-        block_bytes = BLOCK_TOKENS * config.kv_bytes_per_token(KV_BYTES[self.kv_type])
+        block_bytes = kv_block_bytes(config, self.kv_type)
         available = self.kv_memory_mb * 1_000_000 // block_bytes
         if available < needed:
             raise CapacityError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tropilla import _native
 from tropilla._native import Draw, MemoryUse, Sampler
 from tropilla.engine.scheduler import Span
-from tropilla.errors import CapacityError, UnsupportedError
+from tropilla.errors import CapacityError, OptionError, UnsupportedError
 from tropilla.formats.stored import StoredTensor
 from tropilla.model.config import LlamaConfig, rope_table
 from tropilla.model.weights import ModelWeights
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_TOKENS: int = _native.KV_BLOCK_TOKENS
-KV_BYTES = {"f16": 2, "f32": 4}  # of one value in the cache, by what it is kept as
+KV_TYPES = tuple(name.lower() for name in _native.KVType.__members__)
 
 
 class CPUExecutor:
@@ -45,7 +45,7 @@ class CPUExecutor:
         instruction set without kernels.
         """
         _check_isa(isa)
-        kv_bytes = n_kv_blocks * BLOCK_TOKENS * weights.config.kv_bytes_per_token(KV_BYTES[kv_type])
+        kv_bytes = n_kv_blocks * kv_block_bytes(weights.config, kv_type)
         try:
             self._model = _native.Llama(
                 native_shape(weights),
@@ -132,6 +132,20 @@ class CPUExecutor:
     def cancel(self) -> None:
         """Make the step under way, or else the next one, return False soon."""
         self._model.cancel()
+
+
+def kv_block_bytes(config: LlamaConfig, kv_type: str) -> int:
+    """Return how much of the cache BLOCK_TOKENS tokens take.
+
+    Raises OptionError where heads cannot be quantized.
+    """
+    if kv_type.startswith("q") and config.head_dim % _native.KV_GROUP:
+        raise OptionError(
+            f"kv_type {kv_type} needs heads of a multiple of {_native.KV_GROUP} values, but this model's "
+            f"have {config.head_dim}; choose f16 or f32"
+        )
+    heads = config.n_layers * config.n_kv_heads
+    return heads * _native.kv_block_bytes(_native.KVType[kv_type.upper()], config.head_dim)
 
 
 def _check_isa(isa: str | None) -> None:

@@ -23,12 +23,12 @@ def forward(
     token_ids: Sequence[int],
     *,
     dtype: DTypeLike = np.float64,
-    kv_dtype: DTypeLike | None = None,
+    keep: Callable[[Array], Array] | None = None,
     linear: Linear | None = None,
 ) -> Array:
     """Return the logits (T, V) of one sequence that starts at position 0.
 
-    kv_dtype: round keys and values through this type, as an engine's cache does.
+    keep: rounds keys and values, (T, K, Dh), as an engine's cache does.
     linear: replaces x (T, in), weight (out, in) -> (T, out), to study quantized activations.
     """
     apply = linear if linear is not None else plain_linear
@@ -39,9 +39,7 @@ def forward(
     for layer in range(config.n_layers):
         prefix = f"blk.{layer}."
         w = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
-        x = x + attention(
-            config, w, rms_norm(x, w["attn_norm.weight"], config.norm_eps), table, kv_dtype, apply
-        )
+        x = x + attention(config, w, rms_norm(x, w["attn_norm.weight"], config.norm_eps), table, keep, apply)
         x = x + feed_forward(w, rms_norm(x, w["ffn_norm.weight"], config.norm_eps), apply)
     x = rms_norm(x, weights["output_norm.weight"], config.norm_eps)
     return apply(x, weights.get("output.weight", weights["token_embd.weight"]))
@@ -52,7 +50,7 @@ def attention(
     w: Mapping[str, Array],
     x: Array,
     table: RopeTable,
-    kv_dtype: DTypeLike | None,
+    keep: Callable[[Array], Array] | None,
     linear: Linear,
 ) -> Array:
     """Return grouped-query causal attention of x (T, D) over itself, (T, D)."""
@@ -64,8 +62,8 @@ def attention(
         q = rms_norm(q, w["attn_q_norm.weight"], config.norm_eps)
         k = rms_norm(k, w["attn_k_norm.weight"], config.norm_eps)
     q, k = rope(q, table), rope(k, table)
-    if kv_dtype is not None:
-        k, v = k.astype(kv_dtype).astype(x.dtype), v.astype(kv_dtype).astype(x.dtype)
+    if keep is not None:
+        k, v = keep(k), keep(v)
     q = q.reshape(T, K, -1, Dh)  # heads g of a group read the same key head
     scores = np.einsum("tkgd,skd->kgts", q, k) * Dh**-0.5  # keeps softmax inputs at unit variance
     scores = np.where(visible(T, config.sliding_window), scores, -np.inf)
