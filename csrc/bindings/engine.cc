@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "bindings/bindings.h"
@@ -21,10 +22,18 @@ namespace nb = nanobind;
 using namespace nb::literals;
 using ReleaseGil = nb::call_guard<nb::gil_scoped_release>;
 
-void load(Llama& model, const std::string& name, int type, int64_t rows, int64_t cols, nb::handle stored) {
-  const Buffer bytes(stored, PyBUF_SIMPLE);
+// (name, type, rows, cols, stored bytes)
+using Tensor = std::tuple<std::string, int, int64_t, int64_t, nb::object>;
+
+// Several tensors a call: a thread that must get Python's lock back for each one waits for the others' work.
+void load(Llama& model, const std::vector<Tensor>& tensors) {
+  std::deque<Buffer> buffers;
+  for (const Tensor& tensor : tensors) buffers.emplace_back(std::get<nb::object>(tensor), PyBUF_SIMPLE);
   const nb::gil_scoped_release release;
-  model.load(name, static_cast<TensorType>(type), rows, cols, bytes.span());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto& [name, type, rows, cols, stored] = tensors[i];
+    model.load(name, static_cast<TensorType>(type), rows, cols, buffers[i].span());
+  }
 }
 
 uint64_t hash_of(nb::handle data) {
@@ -164,8 +173,8 @@ void bind_engine(nb::module_& module) {
   nb::class_<Llama>(module, "Llama", "The forward pass of one model on the CPU.")
       .def("__init__", &construct, "shape"_a, nb::kw_only(), "max_tokens"_a, "max_logit_rows"_a, "n_kv_blocks"_a,
            "kv_type"_a, "n_threads"_a, "isa"_a)
-      .def("load", &load, "name"_a, "type"_a, "rows"_a, "cols"_a, "stored"_a,
-           nb::sig("def load(self, name: str, type: int, rows: int, cols: int, stored: bytes | memoryview) -> None"))
+      .def("load", &load, "tensors"_a,
+           nb::sig("def load(self, tensors: Sequence[tuple[str, int, int, int, bytes | memoryview]]) -> None"))
       .def("missing_tensors", &Llama::missing_tensors)
       .def("step", &step, ReleaseGil(), "token_ids"_a, "sequences"_a, "logit_rows"_a)
       .def(

@@ -49,7 +49,7 @@ def loaded_llama() -> _native.Llama:
     for name in llama.missing_tensors():
         tensor = MODEL.weights.tensors[name]
         rows, cols = (1, *tensor.shape)[-2:]
-        llama.load(name, tensor.type, rows, cols, tensor.data)
+        llama.load([(name, tensor.type, rows, cols, tensor.data)])
     return llama
 
 
@@ -73,7 +73,7 @@ def loaded_llama() -> _native.Llama:
 )
 def test_refuses_tensors(name: str, type_id: int, rows: int, cols: int, n_bytes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        new_llama().load(name, type_id, rows, cols, bytes(n_bytes))
+        new_llama().load([(name, type_id, rows, cols, bytes(n_bytes))])
 
 
 @pytest.mark.parametrize("size", ["max_tokens", "max_logit_rows", "n_kv_blocks"])
@@ -105,7 +105,7 @@ def test_threads_that_cannot_be_started_are_an_error_and_not_the_end_of_the_proc
 def test_refuses_a_tensor_twice() -> None:
     llama = loaded_llama()
     with pytest.raises(ValueError, match=r"output\.weight is loaded already"):
-        llama.load("output.weight", 0, 101, 64, bytes(101 * 64 * 4))
+        llama.load([("output.weight", 0, 101, 64, bytes(101 * 64 * 4))])
 
 
 def test_refuses_to_run_before_all_is_loaded() -> None:

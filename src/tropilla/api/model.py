@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tropilla.api.capacity import require_memory
+from tropilla.api.in_thread import InThread
 from tropilla.api.pieces import Piece, Reply, Usage
 from tropilla.api.text_stream import TextStream
 from tropilla.api.token_sampling import token_sampling
@@ -75,15 +76,19 @@ class Model:
         weights = load_weights(checkpoint)
         available_bytes = measure_memory().available_bytes
         require_memory(checkpoint, weights.config, options, available_bytes=available_bytes)
-        self.tokenizer: Tokenizer = load_tokenizer(checkpoint.tokenizer)
+        # Beside the packing of the weights, which is native work: both take about as long.
+        tokenizer = InThread(partial(load_tokenizer, checkpoint.tokenizer))
+        try:
+            self.engine = Engine(
+                weights, options, prefix_folder=prefix_folder() if options.prefix_cache_mb else None
+            )
+        finally:
+            self.tokenizer: Tokenizer = tokenizer.result()
         self.chat_prompt: ChatPrompt = choose_chat_prompt(
             self.tokenizer,
             template=checkpoint.chat_template,
             prompt_format=prompt_format,
             suggested=suggested_format,
-        )
-        self.engine = Engine(
-            weights, options, prefix_folder=prefix_folder() if options.prefix_cache_mb else None
         )
 
     def __enter__(self) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tropilla import _native
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK_TOKENS: int = _native.KV_BLOCK_TOKENS
 KV_TYPES = tuple(name.lower() for name in _native.KVType.__members__)
+# What is packed in one native call: little beside the memory that a small model needs anyway.
+_GROUP_BYTES = 16 << 20
 
 
 class CPUExecutor:
@@ -186,20 +188,39 @@ def native_shape(weights: ModelWeights) -> _native.LlamaShape:
 def _load_all(model: _native.Llama, weights: ModelWeights) -> None:
     # The largest first, while little is packed: a tensor and its copy are in memory at the same time.
     names = sorted(model.missing_tensors(), key=lambda name: -weights.tensors[name].size_bytes)
-    for name in names:
-        _load(model, weights.tensors[name])
+    tensors = [weights.tensors[name] for name in names]
+    for group in _groups(tensors):
+        _load(model, group)
     # Systems map some pages around each that is read, also of tensors given back before.
-    for name in names:
-        weights.tensors[name].release()
+    for tensor in tensors:
+        tensor.release()
 
 
-def _load(model: _native.Llama, tensor: StoredTensor) -> None:
-    rows, cols = (1, *tensor.shape) if len(tensor.shape) == 1 else tensor.shape
+def _groups(tensors: Sequence[StoredTensor]) -> Iterator[list[StoredTensor]]:
+    """Yield the tensors in order, several at a time unless one is large."""
+    group: list[StoredTensor] = []
+    for tensor in tensors:
+        if group and sum(member.size_bytes for member in group) + tensor.size_bytes > _GROUP_BYTES:
+            yield group
+            group = []
+        group.append(tensor)
+    if group:
+        yield group
+
+
+def _load(model: _native.Llama, tensors: Sequence[StoredTensor]) -> None:
     try:
-        model.load(tensor.name, int(tensor.type), rows, cols, tensor.data)
+        model.load([_native_tensor(tensor) for tensor in tensors])
     except ValueError as error:
+        failed = next(tensor for tensor in tensors if tensor.name in model.missing_tensors())
         raise UnsupportedError(
-            f"cannot run {tensor.name} of type {tensor.type.name}: {error}; "
+            f"cannot run {failed.name} of type {failed.type.name}: {error}; "
             "convert the model to another type with tropilla quantize"
         ) from None
-    tensor.release()
+    for tensor in tensors:
+        tensor.release()
+
+
+def _native_tensor(tensor: StoredTensor) -> tuple[str, int, int, int, memoryview]:
+    rows, cols = (1, *tensor.shape) if len(tensor.shape) == 1 else tensor.shape
+    return tensor.name, int(tensor.type), rows, cols, tensor.data
