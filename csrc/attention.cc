@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/hadamard.h"
+
 namespace tropilla {
 namespace {
 
@@ -103,7 +105,7 @@ void Attention::run_task(const Task& task, int64_t kv_head, const KVCache& cache
     attend_span(task, kv_head, cache, layer, span, worker, part);
     add_span(task, part, total);
   }
-  write(task, kv_head, total, out);
+  write(task, kv_head, cache.type(), total, out);
 }
 
 void Attention::run_part(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker,
@@ -114,16 +116,16 @@ void Attention::run_part(const Task& task, int64_t kv_head, const KVCache& cache
   std::atomic<int64_t>& left = unfinished(task.split, kv_head);
   if (left.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   left.store(n_spans(split.whole), std::memory_order_relaxed);  // for the next layer
-  merge(split, kv_head, worker, out);
+  merge(split, kv_head, cache.type(), worker, out);
 }
 
-void Attention::merge(const Split& split, int64_t kv_head, int worker, float* out) {
+void Attention::merge(const Split& split, int64_t kv_head, KVType type, int worker, float* out) {
   const Sums total = worker_sums(worker, 0);
   clear(split.whole, total);
   for (int64_t i = 0; i < n_spans(split.whole); ++i) {
     add_span(split.whole, part_sums(split.first_part + i, kv_head), total);
   }
-  write(split.whole, kv_head, total, out);
+  write(split.whole, kv_head, type, total, out);
 }
 
 // Sums the visible keys of one span afresh.
@@ -175,7 +177,7 @@ void Attention::clear(const Task& task, const Sums& sums) const {
   std::fill_n(sums.row_sum, n_rows(task), 0.0f);
 }
 
-void Attention::write(const Task& task, int64_t kv_head, const Sums& total, float* out) const {
+void Attention::write(const Task& task, int64_t kv_head, KVType type, const Sums& total, float* out) const {
   const int64_t Dh = shape_.head_dim;
   for (int64_t row = 0; row < n_rows(task); ++row) {
     const int64_t token = task.sequence->first_token + task.first_token + row / group_;
@@ -183,6 +185,7 @@ void Attention::write(const Task& task, int64_t kv_head, const Sums& total, floa
     float* to = out + (token * shape_.n_heads + head) * Dh;
     const float share = 1.0f / total.row_sum[row];
     for (int64_t i = 0; i < Dh; ++i) to[i] = total.acc[row * width_ + i] * share;
+    if (is_turned(type)) hadamard(to, Dh);
   }
 }
 

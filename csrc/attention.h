@@ -62,12 +62,12 @@ class Attention {
   void split_few_tasks();
   void run_task(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker, float* out);
   void run_part(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int worker, float* out);
-  void merge(const Split& split, int64_t kv_head, int worker, float* out);
+  void merge(const Split& split, int64_t kv_head, KVType type, int worker, float* out);
   void attend_span(const Task& task, int64_t kv_head, const KVCache& cache, int64_t layer, int64_t span,
                    int worker, const Sums& sums);
   void add_span(const Task& task, const Sums& span, const Sums& total) const;
   void clear(const Task& task, const Sums& sums) const;
-  void write(const Task& task, int64_t kv_head, const Sums& total, float* out) const;
+  void write(const Task& task, int64_t kv_head, KVType type, const Sums& total, float* out) const;
   int64_t first_visible(int64_t position) const;
   int64_t n_rows(const Task& task) const { return task.n_tokens * group_; }
   int64_t n_spans(const Task& task) const { return task.last_span - task.first_span + 1; }

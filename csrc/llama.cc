@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/hadamard.h"
+
 namespace tropilla {
 namespace {
 
@@ -156,9 +158,16 @@ void Llama::rotate_and_cache(int64_t layer, int64_t token) {
   const int64_t H = shape_.n_heads, K = shape_.n_kv_heads, Dh = shape_.head_dim, group = H / K;
   float* q = q_.data() + token * H * Dh;
   float* k = k_.data() + token * K * Dh;
-  const float* v = v_.data() + token * K * Dh;
+  float* v = v_.data() + token * K * Dh;
   rotate(q, H, w.q_norm, token);
   rotate(k, K, w.k_norm, token);
+  if (is_turned(cache_.type())) {
+    for (int64_t head = 0; head < H; ++head) hadamard(q + head * Dh, Dh);
+    for (int64_t head = 0; head < K; ++head) {
+      hadamard(k + head * Dh, Dh);
+      hadamard(v + head * Dh, Dh);
+    }
+  }
   const Place place = places_[static_cast<size_t>(token)];
   const int64_t slot = place.position % kKVBlockTokens;
   const float scale = 1.0f / std::sqrt(static_cast<float>(Dh));

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/hadamard.h"
 #include "kernels/pack.h"
 
 namespace tropilla {
@@ -64,6 +65,8 @@ void call_to_f16(const Kernels& table, const Arguments& a) {
   table.to_f16(a.array<float>(0), a.size(0), a.array<uint16_t>(1));
 }
 
+void call_hadamard(const Kernels&, const Arguments& a) { hadamard(a.array<float>(0), a.size(0)); }
+
 void call_attend(const Kernels& table, const Arguments& a) {
   const auto type = static_cast<KVType>(a.size(2));
   const uint8_t *k[kMaxAttendBlocks], *v[kMaxAttendBlocks];
@@ -91,6 +94,7 @@ constexpr Entry kEntries[] = {
     {"silu_mul", 1, 3, call_silu_mul}, // n
     {"rope", 2, 2, call_rope},         // heads, head_dim
     {"to_f16", 1, 2, call_to_f16},     // n
+    {"hadamard", 1, 1, call_hadamard}, // head_dim
     {"attend", 4, 9, call_attend},     // queries, head_dim, KVType, blocks
 };
 

@@ -20,6 +20,9 @@ namespace tropilla {
 enum class KVType : int32_t { F16 = 0, F32 = 1, Q8_0 = 2, Q4_0 = 3 };
 inline constexpr int kKVTypes = 4;
 constexpr bool is_quantized(KVType type) { return type == KVType::Q8_0 || type == KVType::Q4_0; }
+// Four bits hold keys and values whose dimensions are alike in size: queries, keys and values are turned by
+// hadamard() before, and what attention gathers is turned back.
+constexpr bool is_turned(KVType type) { return type == KVType::Q4_0; }
 
 // Tokens of a block.
 inline constexpr int kKVBlockTokens = 32;

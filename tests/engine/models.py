@@ -160,6 +160,24 @@ def kept_as(kv_type: str, x: Array) -> Array:
     """Return keys or values (..., Dh) as a cache of a type gives them back."""
     if kv_type == "f16":
         return x.astype(np.float16).astype(x.dtype)
+    if kv_type == "q4_0":
+        turn = hadamard(x.shape[-1])
+        turned_back: Array = quantized("q4_0", x @ turn) @ turn
+        return turned_back
+    return quantized(kv_type, x)
+
+
+def hadamard(n: int) -> Array:
+    """Return Sylvester's matrix of Hadamard, (n, n), n a power of two, orthonormal and its own inverse."""
+    matrix: Array = np.ones((1, 1))
+    while len(matrix) < n:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    orthonormal: Array = matrix / np.sqrt(n)
+    return orthonormal
+
+
+def quantized(kv_type: str, x: Array) -> Array:
+    """Return x (..., Dh) rounded to codes of a type with an f16 scale for each 32."""
     blocks = x.astype(np.float32).reshape(*x.shape[:-1], -1, 32)
     extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=-1, keepdims=True), axis=-1)
     scale = np.abs(extreme) / np.float32(127) if kv_type == "q8_0" else extreme / np.float32(-8)

@@ -203,3 +203,19 @@ def test_to_f16_rounds_as_ieee_says(runner: Runner) -> None:
 
 def test_to_f16_keeps_nan(runner: Runner) -> None:
     assert np.isnan(to_f16(runner, floats([np.nan, -np.nan, 1.0])).view(np.float16)[:2]).all()
+
+
+@pytest.mark.parametrize("head_dim", [32, 64, 96, 128])
+def test_hadamard(runner: Runner, head_dim: int) -> None:
+    """Sylvester's matrix on each block of a power of two; log2 sums and two roundings of the scale."""
+    block = head_dim & -head_dim
+    matrix = np.array([[(-1) ** (i & j).bit_count() for j in range(block)] for i in range(block)])
+    x = normal(head_dim, 9)
+    room = Canaried((head_dim,), np.float32)
+    room.array[:] = x
+    runner("hadamard", [head_dim], [room.array])
+    room.check()
+    blocks = x.astype(np.float64).reshape(-1, block)
+    expected = (blocks @ matrix / np.sqrt(block)).reshape(-1)
+    size = np.repeat(np.abs(blocks).sum(axis=1) / np.sqrt(block), block)
+    assert (np.abs(room.array - expected) <= (np.log2(block) + 2) * UNIT * size).all()
