@@ -126,6 +126,7 @@ void bind_sampler(nb::module_& module) {
           [](Sampler* self, const SamplerParams& params, int32_t vocab_size,
              const std::vector<int32_t>& prompt_ids) { new (self) Sampler(params, vocab_size, prompt_ids); },
           "params"_a, "vocab_size"_a, "prompt_ids"_a)
+      .def(nb::init<const Sampler&>(), "other"_a)
       .def("sample", [](Sampler& self, const Logits& logits) { return self.sample(span_of(logits)); },
            "logits"_a, nb::call_guard<nb::gil_scoped_release>())
       .def("probabilities", probabilities, "logits"_a, nb::call_guard<nb::gil_scoped_release>())

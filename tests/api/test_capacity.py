@@ -35,6 +35,16 @@ def test_what_just_fits_is_taken_and_a_byte_less_is_not(tiny_path: Path) -> None
     require(tiny_path, needed - 1, EngineOptions(context_length=CONFIG.context_length - BLOCK_TOKENS))
 
 
+def test_a_draft_model_counts(tiny_path: Path) -> None:
+    """The same model as its own draft takes everything twice."""
+    needed = 2 * (describe(tiny_path).weights_bytes + CONFIG.context_length * TOKEN_BYTES)
+    with open_checkpoint(tiny_path) as checkpoint:
+        draft = (checkpoint, CONFIG)
+        require_memory(checkpoint, CONFIG, EngineOptions(), available_bytes=needed, draft=draft)
+        with pytest.raises(CapacityError, match=r"tiny\.gguf with .*tiny\.gguf needs"):
+            require_memory(checkpoint, CONFIG, EngineOptions(), available_bytes=needed - 1, draft=draft)
+
+
 def test_weights_that_cannot_fit_call_for_another_model(tiny_path: Path) -> None:
     with pytest.raises(CapacityError, match="fewer bits or a smaller model: tropilla models --fit"):
         require(tiny_path, describe(tiny_path).weights_bytes - 1)

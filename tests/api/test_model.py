@@ -16,7 +16,7 @@ from tests.api.tiny_model import CONFIG, write_tiny_model
 from tests.engine.speculation.forced import force
 from tests.text.subprocesses import modules_after
 from tropilla import Sampling
-from tropilla.errors import FormatError, OptionError, RequestError
+from tropilla.errors import FormatError, OptionError, RequestError, UnsupportedError
 
 LETTERS = tuple(2 + byte for byte in b"abcdefghijklmnopqrstuvwxyz ")
 GREEDY = Sampling(temperature=0.0, max_tokens=24, allowed_token_ids=LETTERS)
@@ -80,6 +80,34 @@ def test_speculation_changes_nothing_of_a_reply(tiny_path: Path, how: str) -> No
             assert model.stats.work.accepted_tokens > 0
         timeless = replace(reply.usage, prefill_s=plain.usage.prefill_s, decode_s=plain.usage.decode_s)
         assert replace(reply, usage=timeless) == plain
+
+
+def test_a_draft_model_changes_no_reply(tiny: tropilla.Model, tiny_path: Path) -> None:
+    sampling = Sampling(temperature=1.0, seed=7, max_tokens=150)
+    with tropilla.load(tiny_path, draft_model=str(tiny_path), threads=2) as model:
+        assert model.complete("once", sampling).token_ids == tiny.complete("once", sampling).token_ids
+        work = model.stats.work
+        assert work.accepted_tokens == work.proposed_tokens > 0
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused(tiny_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(tiny_path.read_bytes().replace(b"<|im_end|>", b"<|im_fin|>", 1))
+    with pytest.raises(UnsupportedError, match=r"other\.gguf has another vocabulary than the model"):
+        tropilla.load(tiny_path, draft_model=str(other))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"speculation": "draft"}, "there is no draft_model"),
+        ({"speculation": "off", "draft_model": "smollm2"}, "draft_model is set, but speculation is off"),
+        ({"speculation": "guess"}, "speculation must be one of off, lookup, draft"),
+    ],
+)
+def test_contradictory_options_of_speculation(tiny_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        tropilla.load(tiny_path, **options)
 
 
 def test_a_stop_string_ends_the_text_before_it(tiny: tropilla.Model) -> None:

@@ -18,10 +18,13 @@ def make() -> Iterator[Make]:
     """Return a maker of engines."""
     engines = []
 
-    def make_engine(model: Model = MODEL, **options: Any) -> Engine:  # Any: fields of EngineOptions
-        engines.append(
-            Engine(model.weights, EngineOptions(**{"threads": 2, "context_length": 256, **options}))
-        )
+    def make_engine(
+        model: Model = MODEL, *, draft: Model | None = None, **options: Any
+    ) -> Engine:  # Any: fields of EngineOptions
+        if draft is not None:
+            options["draft_model"] = "a draft"
+        how = EngineOptions(**{"threads": 2, "context_length": 256, **options})
+        engines.append(Engine(model.weights, how, draft_weights=None if draft is None else draft.weights))
         return engines[-1]
 
     yield make_engine

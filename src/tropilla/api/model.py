@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
 from tropilla.api.capacity import require_memory
+from tropilla.api.draft_model import require_same_vocabulary
 from tropilla.api.in_thread import InThread
 from tropilla.api.pieces import Piece, Reply, Usage
 from tropilla.api.text_stream import TextStream
@@ -49,9 +50,16 @@ def load(
     be run, CapacityError where it does not fit.
     """
     options = from_mapping(EngineOptions, engine_options, where="load")
-    with open_checkpoint(resolve(name)) as checkpoint:
+    with ExitStack() as opened:
+        draft = None
+        if options.draft_model is not None:
+            draft = opened.enter_context(open_checkpoint(resolve(options.draft_model)))
         return Model(
-            checkpoint, options, prompt_format=prompt_format, suggested_format=_format_in_catalogue(name)
+            opened.enter_context(open_checkpoint(resolve(name))),
+            options,
+            draft=draft,
+            prompt_format=prompt_format,
+            suggested_format=_format_in_catalogue(name),
         )
 
 
@@ -63,27 +71,40 @@ class Model:
         checkpoint: Checkpoint,
         options: EngineOptions,
         *,
+        draft: Checkpoint | None = None,
         prompt_format: str | None = None,
         suggested_format: str | None = None,
     ) -> None:
         """Copy a checkpoint's weights into the engine; it may be closed afterwards.
 
+        draft: of options.draft_model.
         suggested_format: what to chat in if prompt_format is None and the file has no template.
         """
         if checkpoint.tokenizer is None:
             raise FormatError(checkpoint.path, "brings no tokenizer; put its tokenizer file beside it")
         self.path = checkpoint.path
         weights = load_weights(checkpoint)
-        available_bytes = measure_memory().available_bytes
-        require_memory(checkpoint, weights.config, options, available_bytes=available_bytes)
+        draft_weights = None if draft is None else load_weights(draft)
+        require_memory(
+            checkpoint,
+            weights.config,
+            options,
+            available_bytes=measure_memory().available_bytes,
+            draft=None if draft is None or draft_weights is None else (draft, draft_weights.config),
+        )
         # Beside the packing of the weights, which is native work: both take about as long.
         tokenizer = InThread(partial(load_tokenizer, checkpoint.tokenizer))
         try:
             self.engine = Engine(
-                weights, options, prefix_folder=prefix_folder() if options.prefix_cache_mb else None
+                weights,
+                options,
+                prefix_folder=prefix_folder() if options.prefix_cache_mb else None,
+                draft_weights=draft_weights,
             )
         finally:
             self.tokenizer: Tokenizer = tokenizer.result()
+        if draft is not None:
+            require_same_vocabulary(self.tokenizer, draft)
         self.chat_prompt: ChatPrompt = choose_chat_prompt(
             self.tokenizer,
             template=checkpoint.chat_template,

@@ -42,9 +42,13 @@ class EngineCore:
         before_s, accepted_before = time.monotonic(), self.counters.accepted_tokens
         if self.speculator is not None:
             spans = self.speculator.extended(spans)
+        ready_s = time.monotonic()
         if self._compute(spans):
             n_accepted = self.counters.accepted_tokens - accepted_before
-            self._count(spans, n_accepted, time.monotonic() - before_s)
+            end_s = time.monotonic()
+            self._count(spans, n_accepted, end_s - before_s)
+            if self.speculator is not None and not any(span.n_own > 1 for span in spans):
+                self.speculator.took(sum(span.n_tokens for span in spans), end_s - ready_s)
         self.end_cancelled()
 
     def end_cancelled(self) -> None:
@@ -64,8 +68,8 @@ class EngineCore:
         """Take back a sequence's last tokens; it runs on, or again."""
         sequence.finish_reason = sequence.finished_s = None
         self.scheduler.rewind(sequence, n_tokens)
-        if sequence.lookup is not None:
-            sequence.lookup.rewind(n_tokens)
+        if self.speculator is not None:
+            self.speculator.rewound(sequence, n_tokens)
 
     def stats(self) -> EngineStats:
         """Return counts since the start and what is held now."""
@@ -86,8 +90,6 @@ class EngineCore:
     def _count(self, spans: list[Span], n_accepted: int, seconds: float) -> None:
         prefill = any(span.n_own > 1 for span in spans)
         self.counters.add_step(sum(span.n_own for span in spans) + n_accepted, seconds, prefill=prefill)
-        if self.speculator is not None and not prefill:
-            self.speculator.took(sum(span.n_tokens for span in spans), seconds)
 
     def _note_starts(self, spans: list[Span]) -> None:
         for sequence in (span.sequence for span in spans if span.sequence.started_s is None):
@@ -149,6 +151,8 @@ class EngineCore:
     def _report(self, sequence: LiveSequence, event: TokenEvent) -> None:
         if event.finish_reason is not None:
             self.scheduler.retire(sequence)
+            if self.speculator is not None:
+                self.speculator.ended(sequence)
             sequence.finish_reason = event.finish_reason
             sequence.finished_s = time.monotonic()
         sequence.events.append(event)

@@ -15,10 +15,12 @@ from tropilla.engine.executor import BLOCK_TOKENS, CPUExecutor
 from tropilla.engine.kv_blocks import KVBlocks
 from tropilla.engine.scheduler import Scheduler
 from tropilla.engine.sequence import Goal, LiveSequence, TokenEvent, TokenSampling
+from tropilla.engine.speculation.lookup import LookupProposer
+from tropilla.engine.speculation.proposer import Proposer
 from tropilla.engine.speculation.speculator import MOST_PROPOSED, Speculator
 from tropilla.engine.stats import EngineStats
 from tropilla.engine.step_lock import StepLock
-from tropilla.errors import RequestError
+from tropilla.errors import RequestError, UnsupportedError
 from tropilla.model.weights import ModelWeights
 
 if TYPE_CHECKING:
@@ -40,17 +42,18 @@ class Engine:
         options: EngineOptions | None = None,
         *,
         prefix_folder: Path | None = None,
+        draft_weights: ModelWeights | None = None,
     ) -> None:
         """Load the weights. Raises OptionError, CapacityError or UnsupportedError.
 
+        draft_weights: of options.draft_model.
         prefix_folder: where the blocks that options.prefix_cache_mb asks for outlive the engine.
         """
         options = options or EngineOptions()
         self.config = weights.config
         self.context_length = options.context_of(weights.config)
         n_blocks = options.n_kv_blocks(weights.config)
-        speculates = options.speculation == "lookup"
-        max_logit_rows = options.max_batch + (MOST_PROPOSED if speculates else 0)
+        max_logit_rows = options.max_batch + (0 if options.proposer == "off" else MOST_PROPOSED)
         executor = CPUExecutor(
             weights,
             max_tokens=options.prefill_chunk + max_logit_rows,
@@ -73,7 +76,8 @@ class Engine:
         scheduler = Scheduler(
             blocks, max_batch=options.max_batch, prefill_chunk=options.prefill_chunk, archive=self._archive
         )
-        speculator = Speculator(scheduler) if speculates else None
+        proposer = _proposer(weights, options, n_blocks, draft_weights)
+        speculator = None if proposer is None else Speculator(scheduler, proposer)
         self._core: EngineCore | None = EngineCore(executor, scheduler, speculator)
         self._ids = itertools.count(1)
         self._unstreamed: dict[int, LiveSequence] = {}  # whose events step() returns
@@ -282,6 +286,37 @@ class Engine:
                 self._live_core.advance()
         finally:
             self._lock.release()
+
+
+def _proposer(
+    weights: ModelWeights, options: EngineOptions, n_blocks: int, draft_weights: ModelWeights | None
+) -> Proposer | None:
+    """Return who guesses tokens ahead, if anybody does. Raises UnsupportedError for an unfit draft model."""
+    if options.proposer == "off":
+        return None
+    if options.proposer == "lookup":
+        return LookupProposer()
+    from tropilla.engine.speculation.draft import DraftProposer  # most engines have none
+
+    assert draft_weights is not None, "whoever sets draft_model brings its weights"
+    if draft_weights.config.vocab_size != weights.config.vocab_size:
+        raise UnsupportedError(
+            f"the draft model has {draft_weights.config.vocab_size} tokens and the model "
+            f"{weights.config.vocab_size}; a draft model must have the same vocabulary"
+        )
+    executor = CPUExecutor(
+        draft_weights,
+        max_tokens=options.prefill_chunk,
+        max_logit_rows=options.max_batch,
+        n_kv_blocks=n_blocks,
+        kv_type=options.kv_type,
+        n_threads=options.n_threads(),
+        isa=options.isa,
+    )
+    scheduler = Scheduler(
+        KVBlocks(n_blocks, BLOCK_TOKENS), max_batch=options.max_batch, prefill_chunk=options.prefill_chunk
+    )
+    return DraftProposer(executor, scheduler, draft_weights.config.context_length)
 
 
 def _drain(sequence: LiveSequence) -> list[TokenEvent]:

@@ -40,10 +40,14 @@ class EngineOptions:
     )
     prefill_chunk: int = option(256, help="prompt tokens read in one step", at_least=1, at_most=4096)
     max_batch: int = option(16, help="sequences that run at once", at_least=1, at_most=256)
-    speculation: str = option(
-        "lookup",
-        help="whether to try, several tokens a step, if the text repeats itself; changes no result",
-        choices=("off", "lookup"),
+    speculation: str | None = option(
+        None,
+        help="who guesses tokens ahead, for speed: lookup in the text so far, a draft model, or nobody; "
+        "draft if there is a draft_model, else lookup; changes no result",
+        choices=("off", "lookup", "draft"),
+    )
+    draft_model: str | None = option(
+        None, help="small model of the same vocabulary that guesses ahead: catalogue name, file or folder"
     )
     prefix_cache_mb: int | None = option(
         None,
@@ -56,6 +60,15 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.speculation == "draft" and self.draft_model is None:
+            raise OptionError("speculation is draft, but there is no draft_model; name one")
+        if self.speculation in ("off", "lookup") and self.draft_model is not None:
+            raise OptionError(f"draft_model is set, but speculation is {self.speculation}; leave one out")
+
+    @property
+    def proposer(self) -> str:
+        """Return who guesses ahead: off, lookup or draft."""
+        return self.speculation or ("lookup" if self.draft_model is None else "draft")
 
     def n_threads(self) -> int:
         """Return how many threads to run."""

@@ -82,9 +82,8 @@ class Scheduler:
             if sequence.n_pending > 1 and room:
                 spans.append(next_span(sequence, room))
                 room -= spans[-1].n_own
-        while room and self.waiting and self._admit(self.waiting[0]):
+        while room and self.waiting and self.admit(self.waiting[0]):
             sequence = self.waiting.popleft()
-            self.running.append(sequence)
             spans.append(next_span(sequence, room))
             room -= spans[-1].n_own
         return spans
@@ -159,8 +158,8 @@ class Scheduler:
         sequence.blocks.extend(self.blocks.allocate() for _ in range(missing))
         return True
 
-    def _admit(self, sequence: LiveSequence) -> bool:
-        """Give a waiting sequence its blocks, those of a known prefix first; False if it must wait."""
+    def admit(self, sequence: LiveSequence) -> bool:
+        """Let a sequence run: give it its blocks, those of a known prefix first; False if it must wait."""
         if len(self.running) == self.max_batch:
             return False
         self._reuse_prefix(sequence)
@@ -168,6 +167,7 @@ class Scheduler:
         missing = self.blocks.blocks_for(len(sequence.token_ids)) - len(sequence.blocks)
         if missing + len(self.running) <= self.blocks.n_free and self._extend(sequence):
             self._restore_prefix(sequence)
+            self.running.append(sequence)
             return True
         assert self.running, "a waiting sequence must fit an empty engine"
         self._let_go(sequence)

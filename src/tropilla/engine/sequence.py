@@ -5,13 +5,10 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tropilla._native import Sampler, SamplerParams
 from tropilla.errors import TropillaError
-
-if TYPE_CHECKING:
-    from tropilla.engine.speculation.lookup import Lookup
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -76,7 +73,6 @@ class LiveSequence:
     first_wanted: int = 0  # SCORE and EMBED: the first token whose result is wanted
     targets: list[int] = field(default_factory=list)  # SCORE: the token after each token
     hash_root: bytes = b""
-    lookup: Lookup | None = None  # what speculation knows of the tokens
 
     blocks: list[int] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)

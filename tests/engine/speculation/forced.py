@@ -10,6 +10,7 @@ import numpy as np
 from tests.engine.models import CONFIG
 from tropilla.engine.engine import Engine
 from tropilla.engine.scheduler import Scheduler, Span
+from tropilla.engine.speculation.lookup import LookupProposer
 from tropilla.engine.speculation.speculator import Speculator
 
 MOST = 7
@@ -22,7 +23,7 @@ class Forced(Speculator):
     """
 
     def __init__(self, scheduler: Scheduler, answers: Mapping[tuple[int, ...], Sequence[int]], seed: int):
-        super().__init__(scheduler)
+        super().__init__(scheduler, LookupProposer())
         self._answers = answers
         self._rng = np.random.default_rng(seed)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from tropilla._native import NgramIndex
+from tropilla.engine.sequence import LiveSequence
 from tropilla.engine.speculation.chances import Chances
+from tropilla.engine.speculation.proposer import NOTHING, Proposal, Request
+from tropilla.engine.speculation.step_costs import StepCosts
 
 # How often the next token agreed, by how many before it do (SmolLM2-135M-Instruct, chats): a start
 # that each sequence's own text then corrects.
@@ -17,14 +19,35 @@ _KINDS = [sum(n >= least for least in _PRIORS) - 1 for n in range(_SURE + 1)]
 _LEAST_CHANCE = 0.05  # what a step hardly gets to is not proposed
 
 
-class Proposal(NamedTuple):
-    """Hold tokens that may follow, and for each the chance that it and all before it will be drawn."""
+class LookupProposer:
+    """Keep a Lookup for each sequence."""
 
-    token_ids: list[int]
-    chances: list[float]
+    def __init__(self) -> None:
+        self._lookups: dict[int, Lookup] = {}
 
+    def propose(self, requests: Sequence[Request], *, n_tokens: int, costs: StepCosts) -> list[Proposal]:  # noqa: ARG002  # nothing that depends on the costs of the step
+        """Return what followed the last tokens before."""
+        return [self._propose(sequence, most) if most > 0 else NOTHING for sequence, most in requests]
 
-NOTHING = Proposal([], [])
+    def drawn(self, sequence: LiveSequence, token_ids: Sequence[int]) -> None:
+        """Index the tokens and learn from them."""
+        if sequence.id in self._lookups:
+            self._lookups[sequence.id].drawn(token_ids)
+
+    def rewound(self, sequence: LiveSequence, n_tokens: int) -> None:
+        """Take back tokens."""
+        if sequence.id in self._lookups:
+            self._lookups[sequence.id].rewind(n_tokens)
+
+    def ended(self, sequence: LiveSequence) -> None:
+        """Forget the index."""
+        self._lookups.pop(sequence.id, None)
+
+    def _propose(self, sequence: LiveSequence, most: int) -> Proposal:
+        lookup = self._lookups.get(sequence.id)
+        if lookup is None:
+            lookup = self._lookups[sequence.id] = Lookup(sequence.token_ids)
+        return lookup.propose(most)
 
 
 class Lookup:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from tropilla.engine.scheduler import Scheduler, Span
 from tropilla.engine.sequence import LiveSequence
-from tropilla.engine.speculation.lookup import NOTHING, Lookup, Proposal
 from tropilla.engine.speculation.plan import plan
+from tropilla.engine.speculation.proposer import Proposal, Proposer, Request
 from tropilla.engine.speculation.step_costs import StepCosts
 
 # Rows of logits that a step may have for proposals, of all sequences together.
@@ -23,18 +23,24 @@ MOST_PROPOSED = 31
 class Speculator:
     """Decide what each step checks beyond its own tokens, and learn what that brings and costs."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, proposer: Proposer) -> None:
         self._scheduler = scheduler
+        self._proposer = proposer
         self._costs = StepCosts()
 
     def extended(self, spans: list[Span]) -> list[Span]:
         """Return the spans with the proposals that are expected to pay."""
-        proposals = [self._proposal(span) for span in spans]
+        n_tokens = sum(span.n_own for span in spans)
+        requests = [Request(span.sequence, _most(span)) for span in spans]
+        proposals = self._proposer.propose(requests, n_tokens=n_tokens, costs=self._costs)
         if not any(proposal.token_ids for proposal in proposals):
             return spans
+        proposals = [
+            _before_a_stop(proposal, span.sequence) for proposal, span in zip(proposals, spans, strict=True)
+        ]
         counts = plan(
             [proposal.chances for proposal in proposals],
-            n_tokens=sum(span.n_own for span in spans),
+            n_tokens=n_tokens,
             most=MOST_PROPOSED,
             seconds=self._costs.seconds,
         )
@@ -45,25 +51,30 @@ class Speculator:
 
     def drawn(self, sequence: LiveSequence, token_ids: Sequence[int]) -> None:
         """Learn what a sequence has drawn."""
-        if sequence.lookup is not None:
-            sequence.lookup.drawn(token_ids)
+        self._proposer.drawn(sequence, token_ids)
 
     def took(self, n_tokens: int, seconds: float) -> None:
         """Learn how long a step took that read no prompt."""
         self._costs.note(n_tokens, seconds)
 
-    def _proposal(self, span: Span) -> Proposal:
-        sequence = span.sequence
-        most = min(MOST_PROPOSED, sequence.max_length - len(sequence.token_ids) - 1)
-        if not span.draws or span.n_own > 1 or most < 1:
-            return NOTHING
-        if sequence.lookup is None:
-            sequence.lookup = Lookup(sequence.token_ids)
-        return _before_a_stop(sequence.lookup.propose(most), sequence)
+    def rewound(self, sequence: LiveSequence, n_tokens: int) -> None:
+        """Take note that a sequence's last n_tokens were taken back."""
+        self._proposer.rewound(sequence, n_tokens)
+
+    def ended(self, sequence: LiveSequence) -> None:
+        """Forget a sequence."""
+        self._proposer.ended(sequence)
 
     def _with(self, span: Span, token_ids: list[int]) -> Span:
         room = self._scheduler.room_ahead(span.sequence, len(token_ids))
         return replace(span, proposal=tuple(token_ids[:room]))
+
+
+def _most(span: Span) -> int:
+    """Return how many proposed tokens a span can use: none while a prompt is read, nor at the very end."""
+    if not span.draws or span.n_own > 1:
+        return 0
+    return min(MOST_PROPOSED, span.sequence.max_length - len(span.sequence.token_ids) - 1)
 
 
 def _before_a_stop(proposal: Proposal, sequence: LiveSequence) -> Proposal:

@@ -17,6 +17,11 @@ class StepCosts:
         self._seconds: dict[int, float] = {}
         self._n_seen: dict[int, int] = {}
 
+    @property
+    def known(self) -> bool:
+        """Return whether any step was seen."""
+        return bool(self._sizes)
+
     def note(self, n_tokens: int, seconds: float) -> None:
         """Learn from a step."""
         n_seen = self._n_seen[n_tokens] = self._n_seen.get(n_tokens, 0) + 1
