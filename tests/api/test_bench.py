@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,15 @@ from tropilla.engine.engine import Engine
 from tropilla.engine.sequence import LiveSequence, TokenSampling
 from tropilla.errors import OptionError, RequestError
 from tropilla.events import Notice
+from tropilla.hub.tuning import remembered
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the first benchmark remembers of the machine out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TROPILLA_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 def report_of(path: Path, *workloads: str, repeats: int = 1, **engine: object) -> BenchReport:
@@ -107,6 +116,18 @@ def test_the_seed_changes_what_is_read(tiny_path: Path, monkeypatch: pytest.Monk
         list(bench(tiny_path, BenchOptions(workloads=("pp8",), repeats=1, seed=seed)))
     of_seed = [prompts[i] for i in range(1, len(prompts), 2)]  # after each warm-up
     assert of_seed[0] == of_seed[2] != of_seed[1]
+
+
+def test_the_first_run_chooses_the_threads_of_later_ones(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROPILLA_HOME", str(tmp_path))
+    assert remembered() is None
+    report_of(tiny_path, "tg2")
+    first = remembered()
+    assert first is not None
+    report_of(tiny_path, "tg2", threads=1)
+    assert remembered() == first
 
 
 def test_nothing_is_guessed_ahead_unless_asked_for(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

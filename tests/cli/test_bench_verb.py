@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from tests.api.tiny_model import write_tiny_model
 from tropilla.cli import main
 
 QUICK = ["--only", "pp8,tg4", "--only", "tg2x2", "--repeats", "2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the first benchmark remembers of the machine out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TROPILLA_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="module")

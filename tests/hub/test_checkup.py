@@ -44,10 +44,22 @@ def test_a_sound_machine_is_described() -> None:
     assert findings["processor"].found == "Abacus, 4 cores, 8 threads, 6 of them for Tropilla"
     assert findings["kernels"].found == "avx2 (also here: scalar)"
     assert findings["memory"].found == "16 GB, 12 GB free"
+    assert findings["threads"].found == "6, one for each usable core"
+    # 98 MB without vocabulary and vectors at 40 GB/s; 106 M weights of the layers, twice, at 900 GOP/s.
+    assert findings["speed limits"].found.startswith("SmolLM2 135M Instruct: answers at 4")
+    assert "reads prompts at 42" in findings["speed limits"].found
     assert findings["bandwidth"].found == "40 GB/s read by 6 threads"
     assert findings["arithmetic"].found == "900 billion int8 operations/s"
     assert "tokens/s" in findings["best model"].found
     assert not problems()
+
+
+def test_fewer_threads_than_cores_are_explained() -> None:
+    limits = Limits(n_threads=4, bandwidth=40e9, int8_peak=0)
+    findings = look(replace(MACHINE, limits=limits))
+    assert findings["threads"].found == "4, as fast as all 6: two on one core share what it can do"
+    assert "arithmetic" not in findings
+    assert "prompts" not in findings["speed limits"].found
 
 
 def test_a_container_s_limit_is_named() -> None:

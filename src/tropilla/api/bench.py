@@ -27,6 +27,8 @@ from tropilla.formats.checkpoint import open_checkpoint
 from tropilla.hub.library import resolve
 from tropilla.hub.limits import Limits, measure_limits
 from tropilla.hub.memory import peak_resident_bytes
+from tropilla.hub.processor import read_processor
+from tropilla.hub.tuning import remembered, tune
 from tropilla.model.config import LlamaConfig
 from tropilla.model.weights import load_weights
 from tropilla.options import check, from_mapping, option
@@ -141,6 +143,13 @@ def bench(
         run = _Run(model, step, fitting, options, from_mapping(EngineOptions, engine, where="bench"))
         yield from run.measure()
         yield run.report(load_s)
+    _tune_once()
+
+
+def _tune_once() -> None:
+    """Let later runs know how many threads suit this machine, if no run before has."""
+    if remembered() is None:
+        tune(read_processor())
 
 
 def _with_room(

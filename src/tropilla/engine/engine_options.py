@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from tropilla.engine.executor import BLOCK_TOKENS, KV_TYPES, kv_block_bytes
 from tropilla.errors import CapacityError, OptionError
+from tropilla.hub.tuning import default_threads
 from tropilla.model.config import LlamaConfig
 from tropilla.options import check, option
 
@@ -19,7 +19,7 @@ class EngineOptions:
     """Say how much of the machine the engine takes and how it cuts up its work."""
 
     threads: int | None = option(
-        None, help="threads; one for each core of this process if absent", at_least=1, at_most=1024
+        None, help="threads; as many as suit this machine if absent", at_least=1, at_most=1024
     )
     context_length: int | None = option(
         None,
@@ -72,11 +72,7 @@ class EngineOptions:
 
     def n_threads(self) -> int:
         """Return how many threads to run."""
-        if self.threads is not None:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return default_threads() if self.threads is None else self.threads
 
     def context_of(self, config: LlamaConfig) -> int:
         """Return the longest sequence for a model. Raises OptionError beyond what it was made for."""

@@ -47,10 +47,14 @@ class Shape:
     @property
     def n_parameters(self) -> int:
         """Return the exact number of weights."""
-        q_dim, kv_dim = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
-        layer_matrices = self.dim * (2 * q_dim + 2 * kv_dim + 3 * self.ffn_dim)
         embeddings = self.vocab_size * self.dim * (1 if self.tied_embeddings else 2)
-        return embeddings + self.n_layers * layer_matrices + self.n_vector_parameters
+        return embeddings + self.n_layer_parameters + self.n_vector_parameters
+
+    @property
+    def n_layer_parameters(self) -> int:
+        """Return the weights of all layers' matrices."""
+        q_dim, kv_dim = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        return self.n_layers * self.dim * (2 * q_dim + 2 * kv_dim + 3 * self.ffn_dim)
 
     @property
     def n_vector_parameters(self) -> int:

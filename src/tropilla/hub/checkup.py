@@ -22,9 +22,11 @@ from tropilla.hub.catalogue import catalogue
 from tropilla.hub.contents import read_contents
 from tropilla.hub.disk import human_bytes
 from tropilla.hub.download import hash_file
-from tropilla.hub.fit import Budget, Verdict, fit_all
+from tropilla.hub.fit import Budget, Verdict, fit_all, mixes_of
 from tropilla.hub.limits import Limits
 from tropilla.hub.machine import Machine
+from tropilla.hub.model_size import model_size
+from tropilla.hub.processor import Processor
 
 DEFAULT_MODEL = "smollm2"
 _LITTLE_DISK_BYTES = 1_000_000_000
@@ -108,6 +110,7 @@ def _memory(machine: Machine) -> Finding:
 
 
 def _limits(machine: Machine, limits: Limits) -> Iterator[Finding]:
+    yield _threads(machine.processor, limits)
     yield Finding(
         section="Machine",
         what="bandwidth",
@@ -119,6 +122,7 @@ def _limits(machine: Machine, limits: Limits) -> Iterator[Finding]:
             what="arithmetic",
             found=f"{limits.int8_peak / 1e9:.0f} billion int8 operations/s",
         )
+    yield from _speed_limits(limits)
     budget = Budget(memory=max(1, machine.memory.available_bytes), bandwidth=limits.bandwidth)
     best = fit_all(catalogue().models, budget)[0]
     if best.verdict is Verdict.RUNS:
@@ -128,6 +132,28 @@ def _limits(machine: Machine, limits: Limits) -> Iterator[Finding]:
             found=f"{best.model.title} in {best.mix}, up to {best.speed:.2g} tokens/s",
             next_step="tropilla models --fit",
         )
+
+
+def _threads(processor: Processor, limits: Limits) -> Finding:
+    words = "one for each usable core"
+    if limits.n_threads < processor.n_usable:
+        words = f"as fast as all {processor.n_usable}: two on one core share what it can do"
+    return Finding(section="Machine", what="threads", found=f"{limits.n_threads}, {words}")
+
+
+def _speed_limits(limits: Limits) -> Iterator[Finding]:
+    """Say how fast the default model could be if nothing but the machine held it back."""
+    model = catalogue().get(DEFAULT_MODEL)
+    mix = None if model is None else next(mixes_of(model), None)
+    if model is None or mix is None:
+        return
+    shape = model.shape
+    answer = limits.bandwidth / model_size(shape, mix, 0).read_bytes
+    found = f"{model.title}: answers at {answer:.0f} tokens/s at most, as each token reads all weights"
+    if limits.int8_peak:
+        prompt = limits.int8_peak / (2 * shape.n_layer_parameters)
+        found += f"; reads prompts at {prompt:.0f} at most, as each token is multiplied with them"
+    yield Finding(section="Machine", what="speed limits", found=found, next_step="tropilla bench")
 
 
 def _library(*, verify: bool) -> Iterator[Finding]:

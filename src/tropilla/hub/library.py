@@ -45,13 +45,18 @@ def library_folder() -> Path:
     return Path(platformdirs.user_data_path("tropilla", appauthor=False))
 
 
-def prefix_folder() -> Path:
-    """Return the folder of what finished prompts left behind; anyone may delete it at any time."""
+def cache_folder() -> Path:
+    """Return the folder of what can be made again; anyone may delete it at any time."""
     if os.environ.get("TROPILLA_HOME"):
-        return library_folder() / "cache" / "prefixes"
+        return library_folder() / "cache"
     import platformdirs
 
-    return Path(platformdirs.user_cache_path("tropilla", appauthor=False)) / "prefixes"
+    return Path(platformdirs.user_cache_path("tropilla", appauthor=False))
+
+
+def prefix_folder() -> Path:
+    """Return the folder of what finished prompts left behind."""
+    return cache_folder() / "prefixes"
 
 
 def models_folder() -> Path:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from tropilla.hub.limits import Limits, measure_limits
+from tropilla.hub.limits import Limits
 from tropilla.hub.memory import Memory, measure_memory
 from tropilla.hub.processor import Processor, read_processor
+from tropilla.hub.tuning import tune
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """A machine; limits are those of its usable cores, None if the compiled extension is missing."""
+    """A machine; limits are those of the threads that suit it, None if the compiled extension is missing."""
 
     system: str
     processor: Processor
@@ -21,11 +22,11 @@ class Machine:
 
 
 def inspect_machine() -> Machine:
-    """Ask the system about itself and measure its limits, in about a second."""
+    """Ask the system about itself measure its limits and remember them."""
     processor = read_processor()
     return Machine(
         system=f"{platform.system()} {platform.release()} ({platform.machine()})",
         processor=processor,
         memory=measure_memory(),
-        limits=None if processor.isa is None else measure_limits(processor.isa, processor.n_usable),
+        limits=None if processor.isa is None else tune(processor).limits,
     )
