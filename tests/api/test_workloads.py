@@ -16,6 +16,7 @@ from tropilla.model.weights import load_weights
 STEP = Step(
     layer_bytes=1000, layer_operations=4000, output_bytes=500, output_operations=2000, has_floats=False
 )
+KV = 128.0  # bytes of a token's keys and values
 FAST_MEMORY = Limits(n_threads=1, bandwidth=1e12, int8_peak=1e3)
 FAST_ARITHMETIC = Limits(n_threads=1, bandwidth=1e3, int8_peak=1e12)
 
@@ -51,30 +52,32 @@ def test_lengths_hold_the_prompt_the_first_token_and_the_timed_ones() -> None:
 def test_reading_a_prompt_multiplies_each_token_and_reads_weights_once_a_step() -> None:
     workload = parse_workload("pp20")
     # 20 tokens through the layers, the last one through the output matrix too.
-    bound = least_time(workload, STEP, CONFIG, FAST_MEMORY, chunk=8)
+    bound = least_time(workload, STEP, FAST_MEMORY, kv_token_bytes=KV, chunk=8)
     assert bound == ((20 * 4000 + 2000) / 1e3, "arithmetic")
     # 20 tokens in steps of 8 are three steps.
-    bound = least_time(workload, STEP, CONFIG, FAST_ARITHMETIC, chunk=8)
+    bound = least_time(workload, STEP, FAST_ARITHMETIC, kv_token_bytes=KV, chunk=8)
     assert bound == ((3 * 1000 + 500) / 1e3, "memory")
 
 
 def test_drawing_reads_all_weights_and_the_keys_and_values_so_far() -> None:
     workload = parse_workload("tg4x2@10")
-    # tiny model: 2 layers, 2 kv heads of 8, keys and values in f16; 10 to 14 tokens are held, 12 on average
-    kv_bytes = 2 * 12 * (2 * 2 * 2 * 8 * 2)
-    assert least_time(workload, STEP, CONFIG, FAST_ARITHMETIC, chunk=8) == (
+    kv_bytes = 2 * 12 * KV  # 10 to 14 tokens are held in each, 12 on average
+    assert least_time(workload, STEP, FAST_ARITHMETIC, kv_token_bytes=KV, chunk=8) == (
         4 * (1500 + kv_bytes) / 1e3,
         "memory",
     )
-    assert least_time(workload, STEP, CONFIG, FAST_MEMORY, chunk=8) == (8 * 6000 / 1e3, "arithmetic")
+    assert least_time(workload, STEP, FAST_MEMORY, kv_token_bytes=KV, chunk=8) == (
+        8 * 6000 / 1e3,
+        "arithmetic",
+    )
 
 
 def test_where_the_arithmetic_peak_is_unknown_reading_has_no_bound() -> None:
     unknown = Limits(n_threads=1, bandwidth=1e3, int8_peak=0)
-    assert least_time(parse_workload("pp512"), STEP, CONFIG, unknown, chunk=256) is None
+    assert least_time(parse_workload("pp512"), STEP, unknown, kv_token_bytes=KV, chunk=256) is None
     floats = STEP._replace(has_floats=True)
-    assert least_time(parse_workload("pp512"), floats, CONFIG, FAST_MEMORY, chunk=256) is None
-    drawing = least_time(parse_workload("tg4"), floats, CONFIG, FAST_ARITHMETIC, chunk=256)
+    assert least_time(parse_workload("pp512"), floats, FAST_MEMORY, kv_token_bytes=KV, chunk=256) is None
+    drawing = least_time(parse_workload("tg4"), floats, FAST_ARITHMETIC, kv_token_bytes=KV, chunk=256)
     assert drawing is not None
     assert drawing.by == "memory"
 

@@ -184,7 +184,8 @@ class _Run:
         engine_options: EngineOptions,
     ) -> None:
         self._model = model
-        self._prefill_chunk = engine_options.prefill_chunk
+        self._chunk = engine_options.prefill_chunk
+        self._kv_token_bytes = kv_block_bytes(model.config, engine_options.kv_type) / BLOCK_TOKENS
         self._step = step
         self._workloads = workloads
         self._options = options
@@ -253,7 +254,9 @@ class _Run:
         )
 
     def _bound(self, workload: Workload, limits: Limits) -> Bound | None:
-        return least_time(workload, self._step, self._model.config, limits, self._prefill_chunk)
+        return least_time(
+            workload, self._step, limits, kv_token_bytes=self._kv_token_bytes, chunk=self._chunk
+        )
 
     def _step_of_8(self) -> float | None:
         plain = [w for w in self._workloads if not w.reads and w.n_sequences == 1 and not w.depth]

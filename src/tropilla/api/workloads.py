@@ -11,7 +11,6 @@ from tropilla.errors import OptionError
 from tropilla.formats.tensor_types import BLOCKS, TensorType, tensor_bytes
 from tropilla.formats.tensors import LazyTensor
 from tropilla.hub.limits import Limits
-from tropilla.model.config import LlamaConfig
 from tropilla.model.weights import ModelWeights
 
 _NAME = re.compile(r"(?:pp(?P<prompt>\d+)|tg(?P<answer>\d+)(?:x(?P<n>\d+))?(?:@(?P<depth>\d+)(?P<k>k)?)?)")
@@ -123,12 +122,13 @@ class Bound(NamedTuple):
 
 
 def least_time(
-    workload: Workload, step: Step, config: LlamaConfig, limits: Limits, chunk: int
+    workload: Workload, step: Step, limits: Limits, *, kv_token_bytes: float, chunk: int
 ) -> Bound | None:
     """Return the roofline's time; None where arithmetic decides but its peak is not known.
 
     Weights alone are counted, and for drawing the keys and values read; both only need reading once a
-    step, whatever the number of sequences. chunk: how many tokens of a prompt one step reads.
+    step, whatever the number of sequences. kv_token_bytes: what a token's keys and values take; chunk: how
+    many tokens of a prompt one step reads.
     """
     n_tokens = workload.timed_tokens
     if workload.reads:
@@ -137,7 +137,7 @@ def least_time(
         operations = n_tokens * step.layer_operations + step.output_operations
     else:
         held = workload.depth + workload.n_tokens / 2  # on average
-        kv_bytes = workload.n_sequences * held * config.kv_bytes_per_token()
+        kv_bytes = workload.n_sequences * held * kv_token_bytes
         n_bytes = int(workload.n_tokens * (step.layer_bytes + step.output_bytes + kv_bytes))
         operations = n_tokens * (step.layer_operations + step.output_operations)
     memory = Bound(n_bytes / limits.bandwidth, "memory")
