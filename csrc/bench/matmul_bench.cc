@@ -1,5 +1,6 @@
 // How fast the products of a whole model are, through the engine's own Matmul and from memory:
-//   matmul_bench [--model smollm2|1.1b|7b] [--type NAME] [--threads N] [--tokens N] [--repeats N] [--isa NAME]
+//   matmul_bench [--model smollm2|1.1b|7b] [--type NAME] [--threads N] [--tokens N | --most N]
+//                [--repeats N] [--isa NAME]
 // One line for each type and number of tokens in a step: median seconds, GOP/s and their share of the int8
 // peak, GB/s of weights and their share of the read bandwidth, and the step's price against one token's.
 #include <algorithm>
@@ -29,7 +30,7 @@ constexpr Model kModels[] = {{"smollm2", 576, 192, 1536, 49152, 30}, {"1.1b", 20
 
 struct Settings {
   std::string model = "1.1b", type, isa;
-  int64_t threads = 2, tokens = 0, repeats = 7;
+  int64_t threads = 2, tokens = 0, most = 512, repeats = 7;
 };
 
 struct Layer {
@@ -143,6 +144,7 @@ void measure(const Model& model, const NamedType& named, const Kernels& kernels,
   ThreadPool pool(static_cast<int>(s.threads));
   std::vector<int64_t> counts{1, 2, 4, 8, 16, 32, 128, 512};
   if (s.tokens > 0) counts = {s.tokens};
+  while (counts.size() > 1 && counts.back() > s.most) counts.pop_back();
   Products products(model, named.type, counts.back(), kernels, pool);
   const double peak = 1e-9 * int8_peak(kernels.name, static_cast<int>(s.threads));
   const double bandwidth = 1e-9 * double(products.bytes()) / median_seconds(s.repeats, [&] { products.read(); });
@@ -163,6 +165,7 @@ void measure(const Model& model, const NamedType& named, const Kernels& kernels,
 bool parse(int argc, char** argv, Settings& s) {
   const std::map<std::string, std::string*> texts = {{"--model", &s.model}, {"--type", &s.type}, {"--isa", &s.isa}};
   const std::map<std::string, int64_t*> numbers = {
+      {"--most", &s.most},
       {"--threads", &s.threads}, {"--tokens", &s.tokens}, {"--repeats", &s.repeats}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (const auto at = texts.find(argv[i]); at != texts.end()) *at->second = argv[i + 1];

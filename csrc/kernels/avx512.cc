@@ -125,7 +125,7 @@ TROPILLA_INLINE Ints dot16(Ints start, const Bytes weights[4], const int8_t* q) 
 #include "kernels/simd_unpack.h"
 #include "kernels/simd_matmul.h"
 #include "kernels/simd_gemm.h"
-#define TROPILLA_UNPACKS_PAIRS
+#define TROPILLA_PAIRS
 #include "kernels/simd_math.h"
 #include "kernels/simd_attend.h"
 #include "kernels/simd_table.h"

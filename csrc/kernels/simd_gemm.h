@@ -1,81 +1,115 @@
-// The product of two tiles with many tokens, for instruction sets whose integer dot product outruns the
-// unpacking of its operands; see simd_unpack.h for how this file is included.
+// The product of two tiles with several tokens, for instruction sets with many registers and a dot product of
+// one instruction; see simd_unpack.h for how this file is included.
 //
-// The tiles are unpacked once, to scratch that stays in the core's L2:
+// Register tile: 2 tiles x up to 6 tokens. Each activation that is broadcast serves both tiles, so that loads
+// stay behind the dot products; 12 float accumulators and 12 integer ones leave room for the operands. Every
+// token goes through the operations of simd_matmul.h, in their order.
 //
-//   codes     for each 4 of 32 columns a vector of 16 rows x 4 columns, tile beside tile
+// Weights are unpacked in registers, or else once to scratch that stays in the core's L2, group after group of
+// 32 columns:
+//
+//   codes     for each 4 columns a vector of 16 rows x 4 columns, tile beside tile
 //   scales    a float vector a tile, for 32 columns or for each 16 of them
 //   minimums  likewise, where the type has them
-//
-// Register tile: 2 tiles x 6 tokens. Each activation that is broadcast serves both tiles, so that loads stay
-// behind the dot products; 12 float accumulators and 12 integer ones leave room for the operands. Every token
-// goes through the operations of simd_matmul.h, in their order.
 
 constexpr int kPairVectors = kTilesPerCall;
 constexpr int kPairTokens = 6;
-// From this many tokens on, unpacking pays.
-constexpr int64_t kFewestUnpacked = 16;
 
-// What the unpacked form of a type depends on.
-struct Unpacked {
-  bool halves, has_min;
-  constexpr int n_scales() const { return halves ? 2 : 1; }
-  constexpr int scales_offset() const { return 8 * kPairVectors * 64; }
-  constexpr int minimums_offset() const { return scales_offset() + n_scales() * kPairVectors * 64; }
-  constexpr int group_bytes() const { return minimums_offset() + (has_min ? n_scales() * kPairVectors * 64 : 0); }
-};
-
-template <BlockFormat f>
-constexpr Unpacked unpacked_of() {
-  return {f.halves(), f.has_min};
+// Few enough tokens to unpack in registers: always where scales lie ready as f16, for the conversions hide
+// behind the dot products; unpacking integer scales and minimums does not.
+constexpr bool unpacks_in_registers(BlockFormat f, int64_t n_tokens) {
+  return f.scales == Scales::none || n_tokens < 24;
 }
 
 TROPILLA_INLINE float* float_at(uint8_t* bytes) { return reinterpret_cast<float*>(bytes); }
 TROPILLA_INLINE const float* float_at(const uint8_t* bytes) { return reinterpret_cast<const float*>(bytes); }
 
+// A group's weights as the file's types have them.
 template <TensorType type>
-TROPILLA_INLINE void unpack_group(const uint8_t* group, const Affine& w, uint8_t* out) {
-  constexpr Unpacked u = unpacked_of<format_of(type)>();
-  Bytes operands[2][4];
-  Operand<type>::template columns16<0>(group, operands[0]);
-  Operand<type>::template columns16<1>(group, operands[1]);
-  TROPILLA_UNROLL
-  for (int i = 0; i < 8; ++i) store_bytes(out + i * kPairVectors * 64, operands[i / 4][i % 4]);
-  TROPILLA_UNROLL
-  for (int half = 0; half < u.n_scales(); ++half) {
-    store(float_at(out + u.scales_offset() + half * kPairVectors * 64), w.scale[half]);
-    if constexpr (u.has_min) store(float_at(out + u.minimums_offset() + half * kPairVectors * 64), w.minimum[half]);
-  }
-}
+struct PackedPair {
+  static constexpr BlockFormat format = format_of(type);
+  const uint8_t* tiles;
+  int64_t stride;
 
+  struct Group {
+    const uint8_t* codes[kPairVectors];
+    Affine w[kPairVectors];
+
+    TROPILLA_INLINE Bytes weights(int word, int v) const {
+      using Op = Operand<type>;
+      switch (word) {
+        case 0: return Op::template vector<0>(codes[v]);
+        case 1: return Op::template vector<1>(codes[v]);
+        case 2: return Op::template vector<2>(codes[v]);
+        case 3: return Op::template vector<3>(codes[v]);
+        case 4: return Op::template vector<4>(codes[v]);
+        case 5: return Op::template vector<5>(codes[v]);
+        case 6: return Op::template vector<6>(codes[v]);
+        default: return Op::template vector<7>(codes[v]);
+      }
+    }
+    TROPILLA_INLINE Floats scale(int half, int v) const { return w[v].scale[half]; }
+    TROPILLA_INLINE Floats minimum(int half, int v) const { return w[v].minimum[half]; }
+  };
+
+  TROPILLA_INLINE Group group(int64_t b) const {
+    constexpr int n_groups = format.columns / kActivationBlock;
+    const int g = int(b % n_groups);
+    Group out;
+    TROPILLA_UNROLL
+    for (int v = 0; v < kPairVectors; ++v) {
+      const uint8_t* superblock = tiles + v * stride + b / n_groups * format.bytes();
+      out.codes[v] = superblock + format.codes_offset() + g * format.group_bytes();
+      out.w[v] = affine_of<format>(head_of<format>(superblock, 0), superblock, g, 0);
+    }
+    return out;
+  }
+};
+
+// A group's weights in scratch.
 template <TensorType type>
-void unpack_tile(const uint8_t* tile, int64_t n_blocks, uint8_t* out) {
-  constexpr BlockFormat f = format_of(type);
-  for (int64_t b = 0; b < n_blocks; b += f.columns / kActivationBlock, tile += f.bytes()) {
-    const Head head = head_of<f>(tile, 0);
-    for (int g = 0; g < f.columns / kActivationBlock; ++g, out += unpacked_of<f>().group_bytes()) {
-      unpack_group<type>(tile + f.codes_offset() + g * f.group_bytes(), affine_of<f>(head, tile, g, 0), out);
+struct UnpackedPair {
+  static constexpr BlockFormat format = format_of(type);
+  static constexpr int kBeside = 64 * kPairVectors;
+  static constexpr int kScales = format.halves() ? 2 : 1;
+  static constexpr int kScalesOffset = 8 * kBeside;
+  static constexpr int kMinimumsOffset = kScalesOffset + kScales * kBeside;
+  static constexpr int kGroupBytes = kMinimumsOffset + (format.has_min ? kScales * kBeside : 0);
+  uint8_t* scratch;
+
+  struct Group {
+    const uint8_t* at;
+    TROPILLA_INLINE Bytes weights(int word, int v) const { return load_bytes(at + kBeside * word + 64 * v); }
+    TROPILLA_INLINE Floats scale(int half, int v) const {
+      return load(float_at(at + kScalesOffset + kBeside * half + 64 * v));
+    }
+    TROPILLA_INLINE Floats minimum(int half, int v) const {
+      return load(float_at(at + kMinimumsOffset + kBeside * half + 64 * v));
+    }
+  };
+
+  TROPILLA_INLINE Group group(int64_t b) const { return {scratch + b * kGroupBytes}; }
+
+  TROPILLA_INLINE void put(const typename PackedPair<type>::Group& group, int64_t b) const {
+    uint8_t* out = scratch + b * kGroupBytes;
+    TROPILLA_UNROLL
+    for (int word = 0; word < 8; ++word) {
+      TROPILLA_UNROLL
+      for (int v = 0; v < kPairVectors; ++v) store_bytes(out + kBeside * word + 64 * v, group.weights(word, v));
+    }
+    TROPILLA_UNROLL
+    for (int i = 0; i < kScales * kPairVectors; ++i) {
+      const int half = i / kPairVectors, v = i % kPairVectors;
+      store(float_at(out + kScalesOffset + kBeside * half + 64 * v), group.scale(half, v));
+      if constexpr (format.has_min) {
+        store(float_at(out + kMinimumsOffset + kBeside * half + 64 * v), group.minimum(half, v));
+      }
     }
   }
-}
+};
 
-// What the dot products start at: -zero times the sum of a token's activations, token after token; for types
-// with minimums, whose zero is 0, the sums themselves as floats. One for each scale of a row.
-template <Unpacked u>
-void prepare_sums(const Tokens& tokens, int n_tokens, int zero, int32_t* out) {
-  const int64_t n = tokens.n_blocks * u.n_scales();
-  for (int t = 0; t < n_tokens; ++t, out += n) {
-    const int32_t* sums = tokens.x.sums + 2 * (tokens.first + t) * tokens.n_blocks;
-    for (int64_t i = 0; i < n; ++i) {
-      const int32_t sum = u.halves ? sums[i] : sums[2 * i] + sums[2 * i + 1];
-      if constexpr (u.has_min) float_at(reinterpret_cast<uint8_t*>(out))[i] = float(sum);
-      else out[i] = -zero * sum;
-    }
-  }
-}
-
-// Weights that the caller reads next, fetched while these are multiplied: otherwise unpacking would wait for
-// memory, and memory for the multiplication.
+// Weights that the caller reads next, fetched while these are multiplied: otherwise the dot products would
+// wait for memory, and memory for the dot products.
 struct Prefetch {
   const uint8_t* at;
   const uint8_t* end;
@@ -86,142 +120,124 @@ struct Prefetch {
   }
 };
 
-// The operands of tokens' products with one group of 32 columns.
-template <int n_tokens>
-struct GroupOfTokens {
-  const int8_t* q[n_tokens];
-  const float* scale[n_tokens];
-  const int32_t* sums[n_tokens];
-};
+// The sum of a token's activations that one scale of the weights covers.
+template <BlockFormat f>
+TROPILLA_INLINE int32_t sum_of_columns(const Tokens& tokens, int t, int64_t b, int half) {
+  return f.halves() ? tokens.sum(t, b, half) : tokens.sum(t, b, 0) + tokens.sum(t, b, 1);
+}
 
-// Integer sums of 16 columns (of 32, without halves) for both tiles, on top of what they start at.
-template <Unpacked u, int n_tokens>
-TROPILLA_INLINE void dot_columns(const uint8_t* group, int half, const GroupOfTokens<n_tokens>& x, int64_t b,
+// Integer sums of the columns of one scale, for both tiles.
+template <TensorType type, int first, int n_tokens, class Group>
+TROPILLA_INLINE void dot_columns(const Group& group, int half, const Tokens& tokens, int64_t b,
                                  Ints sums[kPairVectors][n_tokens]) {
+  constexpr BlockFormat f = format_of(type);
   TROPILLA_UNROLL
   for (int t = 0; t < n_tokens; ++t) {
-    const Ints start = u.has_min ? splat_int(0) : splat_int(x.sums[t][u.n_scales() * b + half]);
+    constexpr int zero = Operand<type>::zero;
+    const int32_t start = zero ? -zero * sum_of_columns<f>(tokens, first + t, b, half) : 0;
     TROPILLA_UNROLL
-    for (int v = 0; v < kPairVectors; ++v) sums[v][t] = start;
+    for (int v = 0; v < kPairVectors; ++v) sums[v][t] = splat_int(start);
   }
   TROPILLA_UNROLL
-  for (int i = 0; i < (u.halves ? 4 : 8); ++i) {
-    const int word = 4 * half + i;
+  for (int i = 0; i < 8; ++i) {
+    if (f.halves() && i / 4 != half) continue;
     Bytes weights[kPairVectors];
     TROPILLA_UNROLL
-    for (int v = 0; v < kPairVectors; ++v) weights[v] = load_bytes(group + 64 * (kPairVectors * word + v));
+    for (int v = 0; v < kPairVectors; ++v) weights[v] = group.weights(i, v);
     TROPILLA_UNROLL
     for (int t = 0; t < n_tokens; ++t) {
-      const Bytes columns = splat_columns(x.q[t] + kActivationBlock * b + 4 * word);
+      const Bytes columns = splat_columns(tokens.columns(first + t, b) + 4 * i);
       TROPILLA_UNROLL
       for (int v = 0; v < kPairVectors; ++v) sums[v][t] = dot4(sums[v][t], weights[v], columns);
     }
   }
 }
 
-// A group's part of the results, before the activations' scale.
-template <Unpacked u, int n_tokens>
-TROPILLA_INLINE void pair_sums(const uint8_t* group, const GroupOfTokens<n_tokens>& x, int64_t b,
-                               Floats out[kPairVectors][n_tokens]) {
+// Adds a group's products with tokens first .. first + n_tokens - 1.
+template <TensorType type, int first, int n_tokens, int n_all, class Group>
+TROPILLA_INLINE void add_products(const Group& group, const Tokens& tokens, int64_t b,
+                                  Floats acc[kPairVectors][n_all]) {
+  constexpr BlockFormat f = format_of(type);
+  constexpr int n_scales = f.halves() ? 2 : 1;
+  Floats part[kPairVectors][n_tokens];
   TROPILLA_UNROLL
-  for (int half = 0; half < u.n_scales(); ++half) {
+  for (int half = 0; half < n_scales; ++half) {
     Ints sums[kPairVectors][n_tokens];
-    dot_columns<u, n_tokens>(group, half, x, b, sums);
+    dot_columns<type, first, n_tokens>(group, half, tokens, b, sums);
     TROPILLA_UNROLL
-    for (int v = 0; v < kPairVectors; ++v) {
-      const Floats scale = load(float_at(group + u.scales_offset() + 64 * (kPairVectors * half + v)));
-      TROPILLA_UNROLL
-      for (int t = 0; t < n_tokens; ++t) {
-        const Floats sum = to_floats(sums[v][t]);
-        out[v][t] = half == 0 ? mul(sum, scale) : fma(sum, scale, out[v][t]);
-      }
+    for (int i = 0; i < kPairVectors * n_tokens; ++i) {
+      const int v = i / n_tokens, t = i % n_tokens;
+      const Floats sum = to_floats(sums[v][t]), scale = group.scale(half, v);
+      part[v][t] = half == 0 ? mul(sum, scale) : fma(sum, scale, part[v][t]);
     }
   }
-  if constexpr (u.has_min) {
+  if constexpr (f.has_min) {
     TROPILLA_UNROLL
-    for (int half = 0; half < u.n_scales(); ++half) {
-      TROPILLA_UNROLL
-      for (int v = 0; v < kPairVectors; ++v) {
-        const Floats minimum = load(float_at(group + u.minimums_offset() + 64 * (kPairVectors * half + v)));
-        TROPILLA_UNROLL
-        for (int t = 0; t < n_tokens; ++t) {
-          const float sum = as_float(x.sums[t][u.n_scales() * b + half]);
-          out[v][t] = fma(splat(sum), minimum, out[v][t]);
-        }
-      }
+    for (int i = 0; i < n_scales * kPairVectors * n_tokens; ++i) {
+      const int half = i / (kPairVectors * n_tokens), v = i / n_tokens % kPairVectors, t = i % n_tokens;
+      const Floats sum = to_floats(splat_int(sum_of_columns<f>(tokens, first + t, b, half)));
+      part[v][t] = fma(sum, group.minimum(half, v), part[v][t]);
     }
+  }
+  TROPILLA_UNROLL
+  for (int i = 0; i < kPairVectors * n_tokens; ++i) {
+    const int v = i / n_tokens, t = i % n_tokens;
+    acc[v][first + t] = fma(part[v][t], splat(tokens.scale(first + t, b)), acc[v][first + t]);
   }
 }
 
-template <Unpacked u, int n_tokens>
-void multiply_pair(const uint8_t* group, const Tokens& tokens, const int32_t* sums, Prefetch& next, float* out,
-                   int64_t out_stride) {
+template <TensorType type, int n_tokens, class Pair>
+void multiply_pair(const Pair& pair, const Tokens& tokens, Prefetch& next, float* out, int64_t out_stride) {
   // With halves the first half's products wait in registers for the second's: half of the tokens at a time.
-  constexpr int step = u.halves && n_tokens > 2 ? n_tokens / 2 : n_tokens;
-  static_assert(n_tokens % step == 0);
+  constexpr int n_first = format_of(type).halves() && n_tokens > 3 ? (n_tokens + 1) / 2 : n_tokens;
   Floats acc[kPairVectors][n_tokens];
   TROPILLA_UNROLL
-  for (int t = 0; t < n_tokens; ++t) {
-    TROPILLA_UNROLL
-    for (int v = 0; v < kPairVectors; ++v) acc[v][t] = splat(0.0f);
-  }
-  GroupOfTokens<step> x[n_tokens / step];
-  TROPILLA_UNROLL
-  for (int t = 0; t < n_tokens; ++t) {
-    x[t / step].q[t % step] = tokens.columns(t, 0);
-    x[t / step].scale[t % step] = tokens.x.scale + (tokens.first + t) * tokens.n_blocks;
-    x[t / step].sums[t % step] = sums + t * u.n_scales() * tokens.n_blocks;
-  }
-  for (int64_t b = 0; b < tokens.n_blocks; ++b, group += u.group_bytes()) {
+  for (int i = 0; i < kPairVectors * n_tokens; ++i) acc[i / n_tokens][i % n_tokens] = splat(0.0f);
+  for (int64_t b = 0; b < tokens.n_blocks; ++b) {
     next.group();
-    TROPILLA_UNROLL
-    for (int s = 0; s < n_tokens / step; ++s) {
-      Floats part[kPairVectors][step];
-      pair_sums<u, step>(group, x[s], b, part);
-      TROPILLA_UNROLL
-      for (int t = 0; t < step; ++t) {
-        const Floats scale = splat(x[s].scale[t][b]);
-        TROPILLA_UNROLL
-        for (int v = 0; v < kPairVectors; ++v) acc[v][s * step + t] = fma(part[v][t], scale, acc[v][s * step + t]);
-      }
-    }
+    const typename Pair::Group group = pair.group(b);
+    add_products<type, 0, n_first, n_tokens>(group, tokens, b, acc);
+    if constexpr (n_first < n_tokens) add_products<type, n_first, n_tokens - n_first, n_tokens>(group, tokens, b, acc);
   }
   TROPILLA_UNROLL
-  for (int t = 0; t < n_tokens; ++t) {
-    TROPILLA_UNROLL
-    for (int v = 0; v < kPairVectors; ++v) store(out + t * out_stride + kLanes * v, acc[v][t]);
+  for (int i = 0; i < kPairVectors * n_tokens; ++i) {
+    const int v = i / n_tokens, t = i % n_tokens;
+    store(out + t * out_stride + kLanes * v, acc[v][t]);
   }
 }
 
-// What the passes over the unpacked tiles share.
-struct Pass {
-  const uint8_t* unpacked;
-  int32_t* sums;
-  Prefetch next;
-  float* out;
-  int64_t out_stride;
-};
+template <TensorType type, class Pair, int n_tokens = kPairTokens>
+void multiply_tokens(const Pair& pair, const Tokens& tokens, int64_t n, Prefetch& next, float* out,
+                     int64_t out_stride) {
+  if (n == n_tokens) return multiply_pair<type, n_tokens>(pair, tokens, next, out, out_stride);
+  if constexpr (n_tokens > 1) multiply_tokens<type, Pair, n_tokens - 1>(pair, tokens, n, next, out, out_stride);
+}
 
-template <TensorType type, int n_tokens>
-TROPILLA_INLINE void multiply_tokens(Pass& pass, const Activations& x, int64_t first_token, int64_t t) {
-  constexpr Unpacked u = unpacked_of<format_of(type)>();
-  const Tokens tokens{x, first_token + t, x.n_cols / kActivationBlock};
-  prepare_sums<u>(tokens, n_tokens, Operand<type>::zero, pass.sums);
-  multiply_pair<u, n_tokens>(pass.unpacked, tokens, pass.sums, pass.next, pass.out + t * pass.out_stride, pass.out_stride);
+// In as few passes as registers allow, as even as can be.
+template <TensorType type, class Pair>
+void multiply_all(const Pair& pair, const Tiles& tiles, const Tokens& tokens, int64_t n_tokens, float* out,
+                  int64_t out_stride) {
+  int64_t n_passes = (n_tokens + kPairTokens - 1) / kPairTokens;
+  const int64_t next_bytes = tiles.next ? tiles.n * tiles.stride : 0;
+  Prefetch next{tiles.next, tiles.next + next_bytes, next_bytes / (64 * tokens.n_blocks * n_passes) + 1};
+  for (int64_t t = 0; t < n_tokens; --n_passes) {
+    const int64_t n = (n_tokens - t + n_passes - 1) / n_passes;
+    const Tokens some{tokens.x, tokens.first + t, tokens.n_blocks};
+    multiply_tokens<type, Pair>(pair, some, n, next, out + t * out_stride, out_stride);
+    t += n;
+  }
 }
 
 template <TensorType type>
-void matmul_unpacked(const Tiles& tiles, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
-                     int64_t out_stride, uint8_t* scratch) {
-  const int64_t n_blocks = x.n_cols / kActivationBlock;
-  for (int64_t i = 0; i < kTilesPerCall; ++i) unpack_tile<type>(tiles.first + i * tiles.stride, n_blocks, scratch + 64 * i);
-  const int64_t next_bytes = tiles.next ? kTilesPerCall * tiles.stride : 0;
-  const int64_t n_groups = n_blocks * (n_tokens / kPairTokens + 1);
-  Pass pass{scratch, reinterpret_cast<int32_t*>(scratch + n_blocks * unpacked_of<format_of(type)>().group_bytes()),
-            {tiles.next, tiles.next + next_bytes, next_bytes / 64 / n_groups + 1}, out, out_stride};
-  int64_t t = 0;
-  for (; n_tokens - t >= 6 && n_tokens - t != 8; t += 6) multiply_tokens<type, 6>(pass, x, first_token, t);
-  for (; n_tokens - t >= 4; t += 4) multiply_tokens<type, 4>(pass, x, first_token, t);
-  for (; n_tokens - t >= 2; t += 2) multiply_tokens<type, 2>(pass, x, first_token, t);
-  for (; t < n_tokens; ++t) multiply_tokens<type, 1>(pass, x, first_token, t);
+void matmul_pair(const Tiles& tiles, const Tokens& tokens, int64_t n_tokens, float* out, int64_t out_stride,
+                 uint8_t* scratch) {
+  const PackedPair<type> packed{tiles.first, tiles.stride};
+  if (unpacks_in_registers(format_of(type), n_tokens)) {
+    return multiply_all<type>(packed, tiles, tokens, n_tokens, out, out_stride);
+  }
+  if constexpr (!unpacks_in_registers(format_of(type), INT64_MAX)) {
+    const UnpackedPair<type> unpacked{scratch};
+    for (int64_t b = 0; b < tokens.n_blocks; ++b) unpacked.put(packed.group(b), b);
+    multiply_all<type>(unpacked, tiles, tokens, n_tokens, out, out_stride);
+  }
 }

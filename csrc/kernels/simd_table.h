@@ -3,10 +3,11 @@
 template <TensorType type>
 void matmul(const Tiles& tiles, const Activations& x, int64_t first_token, int64_t n_tokens, float* out,
             int64_t out_stride, [[maybe_unused]] uint8_t* scratch) {
-#ifdef TROPILLA_UNPACKS_PAIRS
+#ifdef TROPILLA_PAIRS
   if constexpr (float_bytes(type) == 0) {
-    if (tiles.n == kTilesPerCall && n_tokens >= kFewestUnpacked) {
-      return matmul_unpacked<type>(tiles, x, first_token, n_tokens, out, out_stride, scratch);
+    if (tiles.n == kTilesPerCall && n_tokens > 1) {
+      const Tokens tokens{x, first_token, x.n_cols / kActivationBlock};
+      return matmul_pair<type>(tiles, tokens, n_tokens, out, out_stride, scratch);
     }
   }
 #endif
