@@ -17,8 +17,9 @@ void put_word(uint8_t* vectors, int i, int row, uint32_t word) {
 }
 
 // Writes `bits` of every code, from bit `shift` up, into 64 * bits bytes that 16 rows share.
-void put_codes(const source::Codes32& codes, int shift, int bits, int row, uint8_t* part) {
-  const uint32_t mask = bits == 8 ? ~0u : ((1u << bits) - 1) * source::kBits;
+template <int shift, int bits>
+void put_codes(const source::Codes32& codes, int row, uint8_t* part) {
+  constexpr uint32_t mask = bits == 8 ? ~0u : ((1u << bits % 8) - 1) * source::kBits;
   for (int i = 0; i < bits; ++i) {
     uint32_t word = 0;
     for (int k = 0; k < 8 / bits; ++k) {
@@ -39,8 +40,10 @@ void put_six_bit_single(int scale, int n_groups, int g, int row, uint8_t* scales
   scales[8 * n_groups + 16 * (g / 4) + row] |= uint8_t((scale >> 4) << 2 * (g % 4));
 }
 
-void put_scales(const BlockFormat& f, source::ScalePair pair, int g, int row, uint8_t* scales) {
-  const int n_groups = f.columns / 32;
+template <TensorType type>
+void put_scales(source::ScalePair pair, int g, int row, uint8_t* scales) {
+  constexpr BlockFormat f = format_of(type);
+  constexpr int n_groups = f.columns / 32;
   switch (f.scales) {
     case Scales::none: return;
     case Scales::six_minmax:
@@ -54,40 +57,45 @@ void put_scales(const BlockFormat& f, source::ScalePair pair, int g, int row, ui
   }
 }
 
-void pack_block(TensorType type, const uint8_t* block, int row, uint8_t* superblock) {
-  const BlockFormat f = format_of(type);
-  const source::Fields at = source::fields_of(type);
+// Loading a model is packing it: with the type known to the compiler, most types come down to copying words.
+template <TensorType type>
+void pack_block(const uint8_t* block, int row, uint8_t* superblock) {
+  constexpr BlockFormat f = format_of(type);
+  constexpr source::Fields at = source::fields_of(type);
   std::memcpy(superblock + 2 * row, block + at.d, 2);
-  if (f.has_min) std::memcpy(superblock + f.min_offset() + 2 * row, block + at.min, 2);
+  if constexpr (f.has_min) std::memcpy(superblock + f.min_offset() + 2 * row, block + at.min, 2);
   for (int g = 0; g < f.columns / 32; ++g) {
-    if (f.scales != Scales::none) {
-      put_scales(f, source::scale_pair(type, block, g), g, row, superblock + f.scales_offset());
+    if constexpr (f.scales != Scales::none) {
+      put_scales<type>(source::scale_pair<type>(block, g), g, row, superblock + f.scales_offset());
     }
-    const source::Codes32 codes = source::codes(type, block, g);
+    const source::Codes32 codes = source::codes<type>(block, g);
     uint8_t* group = superblock + f.codes_offset() + g * f.group_bytes();
-    if (f.high_bits) put_codes(codes, f.low_bits, f.high_bits, row, group);
-    put_codes(codes, 0, f.low_bits, row, group + f.low_offset());
+    if constexpr (f.high_bits != 0) put_codes<f.low_bits, f.high_bits>(codes, row, group);
+    put_codes<0, f.low_bits>(codes, row, group + f.low_offset());
   }
 }
 
-void pack_integers(TensorType type, const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
+template <TensorType type>
+void pack_integers(const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
   constexpr uint8_t kZeros[256] = {};
-  const BlockFormat f = format_of(type);
+  constexpr BlockFormat f = format_of(type);
   for (int64_t s = 0; s < n_cols / f.columns; ++s, tile += f.bytes()) {
     std::memset(tile, 0, size_t(f.codes_offset()));  // scales are put in bit by bit
     for (int row = 0; row < kRows; ++row) {
-      pack_block(type, rows[row] ? rows[row] + s * f.source_bytes : kZeros, row, tile);
+      pack_block<type>(rows[row] ? rows[row] + s * f.source_bytes : kZeros, row, tile);
     }
   }
 }
 
-void pack_floats(int size, const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
-  for (int64_t c = 0; c < n_cols; ++c) {
-    for (int row = 0; row < kRows; ++row, tile += size) {
+template <int size>
+void pack_floats(const uint8_t* const rows[kRows], int64_t n_cols, uint8_t* tile) {
+  for (int row = 0; row < kRows; ++row) {
+    for (int64_t c = 0; c < n_cols; ++c) {
+      uint8_t* to = tile + (kRows * c + row) * size;
       if (rows[row]) {
-        std::memcpy(tile, rows[row] + c * size, size_t(size));
+        std::memcpy(to, rows[row] + c * size, size);
       } else {
-        std::memset(tile, 0, size_t(size));
+        std::memset(to, 0, size);
       }
     }
   }
@@ -120,10 +128,22 @@ int64_t tile_bytes(TensorType type, int64_t n_cols) {
 }
 
 void pack_tile(TensorType type, const uint8_t* const rows[16], int64_t n_cols, uint8_t* tile) {
-  if (const int size = float_bytes(type)) {
-    pack_floats(size, rows, n_cols, tile);
-  } else {
-    pack_integers(type, rows, n_cols, tile);
+  switch (type) {
+    case TensorType::F32: return pack_floats<4>(rows, n_cols, tile);
+    case TensorType::F16:
+    case TensorType::BF16: return pack_floats<2>(rows, n_cols, tile);
+    case TensorType::Q4_0: return pack_integers<TensorType::Q4_0>(rows, n_cols, tile);
+    case TensorType::Q4_1: return pack_integers<TensorType::Q4_1>(rows, n_cols, tile);
+    case TensorType::Q5_0: return pack_integers<TensorType::Q5_0>(rows, n_cols, tile);
+    case TensorType::Q5_1: return pack_integers<TensorType::Q5_1>(rows, n_cols, tile);
+    case TensorType::Q8_0: return pack_integers<TensorType::Q8_0>(rows, n_cols, tile);
+    case TensorType::Q2_K: return pack_integers<TensorType::Q2_K>(rows, n_cols, tile);
+    case TensorType::Q3_K: return pack_integers<TensorType::Q3_K>(rows, n_cols, tile);
+    case TensorType::Q4_K: return pack_integers<TensorType::Q4_K>(rows, n_cols, tile);
+    case TensorType::Q5_K: return pack_integers<TensorType::Q5_K>(rows, n_cols, tile);
+    case TensorType::Q6_K: return pack_integers<TensorType::Q6_K>(rows, n_cols, tile);
+    case TensorType::IQ4_NL: return pack_integers<TensorType::IQ4_NL>(rows, n_cols, tile);
+    case TensorType::IQ4_XS: return pack_integers<TensorType::IQ4_XS>(rows, n_cols, tile);
   }
 }
 

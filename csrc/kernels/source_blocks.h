@@ -68,8 +68,9 @@ constexpr Fields fields_of(TensorType type) {
 }
 
 // Codes of columns 32 * g .. 32 * g + 31 of a block.
-inline Codes32 codes(TensorType type, const uint8_t* block, int g) {
-  const Fields at = fields_of(type);
+template <TensorType type>
+inline Codes32 codes(const uint8_t* block, int g) {
+  constexpr Fields at = fields_of(type);
   const uint8_t* low = block + at.low;
   const uint8_t* high = block + at.high;
   Codes32 out{};
@@ -112,7 +113,8 @@ inline uint8_t q3_scale(const uint8_t* scales, int s) {
   return uint8_t(low | (scales[8 + s % 4] >> 2 * (s / 4) & 3) << 4);
 }
 
-inline ScalePair scale_pair(TensorType type, const uint8_t* block, int g) {
+template <TensorType type>
+inline ScalePair scale_pair(const uint8_t* block, int g) {
   const uint8_t* scales = block + fields_of(type).scales;
   switch (format_of(type).scales) {
     case Scales::six_minmax: return minmax_pair(scales, g);
