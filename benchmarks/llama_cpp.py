@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -128,8 +129,9 @@ def build(cache: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     log = folder / "build.log"
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "-d", str(folder)]
-    _logged([*pip, PACKAGE], log)
+    # Only this package as source: the tools that it is built with are not to be built too.
+    source_only = ["--no-deps", "--no-binary", PACKAGE.split("==")[0]]
+    _logged([sys.executable, "-m", "pip", "download", *source_only, "-d", str(folder), PACKAGE], log)
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("llama_cpp_python-*/vendor/llama.cpp"))
@@ -143,7 +145,18 @@ def build(cache: Path) -> Path:
     ]
     _logged(["cmake", "-S", str(source), "-B", str(folder / "build"), *options], log)
     targets = [f"llama-{name}" for name in TOOLS]
-    _logged(["cmake", "--build", str(folder / "build"), "-j", "--target", *targets], log)
+    _logged(
+        [
+            "cmake",
+            "--build",
+            str(folder / "build"),
+            "--parallel",
+            str(os.cpu_count() or 1),
+            "--target",
+            *targets,
+        ],
+        log,
+    )
     return done
 
 

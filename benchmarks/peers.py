@@ -102,15 +102,20 @@ def _engines(args: argparse.Namespace, llama_bin: Path) -> Iterator[Engine]:
 def compare(
     rows: Sequence[Row], engines: Sequence[Engine], paths: dict[str, Path], *, repeats: int, lock: Path | None
 ) -> list[Series]:
-    """Measure every row `repeats` times, all engines in turn, in the opposite order every other time."""
+    """Measure every row `repeats` times, all engines in turn, in the opposite order every other time.
+
+    Ctrl-C ends it early, with what was measured until then.
+    """
     all_series = [Series(row) for row in rows]
-    for repeat in range(repeats):
-        order = engines if repeat % 2 == 0 else engines[::-1]
-        for series in all_series:
+    turns = [(repeat, series) for repeat in range(repeats) for series in all_series]
+    try:
+        for repeat, series in turns:
             print(f"repeat {repeat + 1} of {repeats}: {series.row.name}", file=sys.stderr)
             with _locked(lock):
-                for engine in order:
+                for engine in engines if repeat % 2 == 0 else engines[::-1]:
                     _measure(engine, series, paths[series.row.file])
+    except KeyboardInterrupt:
+        print("interrupted; this is what was measured so far", file=sys.stderr)
     return all_series
 
 

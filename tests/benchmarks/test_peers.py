@@ -76,6 +76,18 @@ def test_a_missing_engine_is_asked_once_and_its_reason_told() -> None:
     assert "- tg8 tiny: llama.cpp: nothing left" in as_markdown([series], ABOUT)
 
 
+def test_an_interrupted_comparison_keeps_what_it_has() -> None:
+    class Interrupted(Pretender):
+        def measure(self, row: Row, path: Path) -> Reading:
+            if len(self.values) == 1:
+                raise KeyboardInterrupt
+            return super().measure(row, path)
+
+    series = compared(Pretender("tropilla", 10, 30, 20), Interrupted("llama.cpp", 5, 10, 4))
+    assert series.values("llama.cpp", SPEED.metrics[0]) == [5, 10]
+    assert ratio(series, SPEED.metrics[0], "llama.cpp") == (2.5, 2, 3)
+
+
 def test_the_table_has_medians_spreads_and_goals() -> None:
     series = compared(Pretender("tropilla", 10, 30, 20), Pretender("llama.cpp", 5, 10, 4))
     (line,) = [line for line in as_markdown([series], ABOUT).splitlines() if line.startswith("| tg8")]
