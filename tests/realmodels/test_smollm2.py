@@ -76,3 +76,18 @@ def test_perplexity_as_shipped_is_within_half_a_percent(default_model: Path, rea
         ours = [np.mean(model.engine.score(window, first=WINDOW // 2 + 1)) for window in windows]
     reference = np.exp(-np.mean(golden["mean_logprobs"]))
     assert np.exp(-np.mean(ours)) == pytest.approx(reference, rel=0.005)
+
+
+@pytest.mark.slow
+def test_perplexity_with_8_bit_keys_and_values_is_within_a_thousandth(
+    default_model: Path, real_data: Path
+) -> None:
+    """Against keys and values in f16, on the same windows."""
+    perplexities = []
+    for kv_type in ("f16", "q8_0"):
+        with tropilla.load(default_model, context_length=WINDOW, kv_type=kv_type) as model:
+            windows = wikitext_windows(model.tokenizer, real_data)[:25]
+            scores = [np.mean(model.engine.score(window, first=WINDOW // 2 + 1)) for window in windows]
+        perplexities.append(np.exp(-np.mean(scores)))
+    f16, q8_0 = perplexities
+    assert q8_0 == pytest.approx(f16, rel=0.001)
