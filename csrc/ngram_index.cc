@@ -38,19 +38,22 @@ void NgramIndex::rewind(int64_t n_tokens) {
   }
 }
 
-NgramIndex::Match NgramIndex::find(int64_t most) const {
-  Match match{0, {}};
+int64_t NgramIndex::match() {
+  found_ = kNone;
   for (const Chain& chain : chains_) {
-    const int64_t place = longest(chain, match.n_matched);
-    if (match.n_matched == 0) continue;
-    for (int64_t i = 1; i <= most; ++i) {
-      const int64_t from = place + i;
-      match.next.push_back(from < size() ? tokens_[static_cast<size_t>(from)]
-                                         : match.next[static_cast<size_t>(from - size())]);
-    }
-    break;
+    const int64_t n_matched = longest(chain);
+    if (n_matched > 0) return n_matched;
   }
-  return match;
+  return 0;
+}
+
+std::vector<int32_t> NgramIndex::following(int64_t most) const {
+  std::vector<int32_t> tokens;
+  if (found_ == kNone) return tokens;
+  for (int64_t from = found_ + 1; from <= found_ + most; ++from) {
+    tokens.push_back(from < size() ? tokens_[static_cast<size_t>(from)] : tokens[static_cast<size_t>(from - size())]);
+  }
+  return tokens;
 }
 
 void NgramIndex::add(Chain& chain, int64_t place) {
@@ -79,20 +82,20 @@ size_t NgramIndex::slot(const Chain& chain, int64_t place) const {
   return hash % chain.heads.size();
 }
 
-// The place before which the most tokens agree with the last ones; n_matched stays 0 if none has n.
-int64_t NgramIndex::longest(const Chain& chain, int64_t& n_matched) const {
-  int64_t best = kNone;
+// Finds the place up to which the most tokens agree with the last ones, n at least; returns how many.
+int64_t NgramIndex::longest(const Chain& chain) {
+  int64_t n_matched = 0;
   int32_t place = size() < chain.n ? kNone : chain.earlier.back();
   for (int tries = 0; place != kNone && tries < kMostTried; ++tries) {
     const int64_t n = agreement(place);
     if (n >= chain.n && n > n_matched) {
-      best = place;
+      found_ = place;
       n_matched = n;
       if (n == kLongestMatch) break;
     }
     place = chain.earlier[static_cast<size_t>(place)];
   }
-  return best;
+  return n_matched;
 }
 
 int64_t NgramIndex::agreement(int64_t place) const {

@@ -20,15 +20,13 @@ class NgramIndex {
   // Takes back the last n tokens. Throws std::invalid_argument for more than there are.
   void rewind(int64_t n_tokens);
 
-  // n_matched: how many tokens before the place agree with the sequence's last ones; 0: none found.
-  struct Match {
-    int64_t n_matched;
-    std::vector<int32_t> next;  // what followed there
-  };
-  // The longest earlier occurrence of the last tokens, the latest of several, and `most` tokens from
-  // there on. Where these reach the end of the sequence they go on with themselves: a text that
-  // repeats with a period is taken to do so on.
-  Match find(int64_t most) const;
+  // Looks for the longest earlier occurrence of the last tokens, the latest of several. Returns how
+  // many tokens agree; 0 if none was found.
+  int64_t match();
+  // `most` tokens that followed where match() found that; none if it found nothing. Where these reach
+  // the end of the sequence they go on with themselves: a text that repeats with a period is taken to
+  // do so on. To be called before the sequence changes.
+  std::vector<int32_t> following(int64_t most) const;
 
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
 
@@ -43,11 +41,12 @@ class NgramIndex {
   void add(Chain& chain, int64_t place);
   void grow();
   size_t slot(const Chain& chain, int64_t place) const;
-  int64_t longest(const Chain& chain, int64_t& n_matched) const;
+  int64_t longest(const Chain& chain);
   int64_t agreement(int64_t place) const;
 
   std::vector<int32_t> tokens_;
   std::array<Chain, 3> chains_;  // longest n first
+  int64_t found_ = -1;           // the place that match() found
 };
 
 }  // namespace tropilla

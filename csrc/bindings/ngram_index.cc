@@ -1,7 +1,6 @@
 // Binds the index that proposals are looked up in.
 #include "ngram_index.h"
 
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings/bindings.h"
@@ -14,15 +13,16 @@ using namespace nb::literals;
 void bind_ngram_index(nb::module_& module) {
   nb::class_<NgramIndex>(module, "NgramIndex", "Where the last tokens of a sequence occurred before.")
       .def(nb::init<>())
-      .def("extend", [](NgramIndex& self, const std::vector<int32_t>& tokens) { self.extend(tokens); }, "tokens"_a)
-      .def("rewind", &NgramIndex::rewind, "n_tokens"_a)
       .def(
-          "find",
-          [](const NgramIndex& self, int64_t most) {
-            NgramIndex::Match match = self.find(most);
-            return std::pair(match.n_matched, std::move(match.next));
+          "extend",
+          [](NgramIndex& self, const std::vector<int32_t>& tokens) {
+            self.extend(tokens);
+            return self.match();
           },
-          "most"_a)
+          "tokens"_a, "Append tokens; return what match() returns.")
+      .def("rewind", &NgramIndex::rewind, "n_tokens"_a)
+      .def("match", &NgramIndex::match)
+      .def("following", &NgramIndex::following, "most"_a)
       .def("__len__", &NgramIndex::size);
 }
 

@@ -55,14 +55,15 @@ class Lookup:
 
     def __init__(self, token_ids: Sequence[int]) -> None:
         self._index = NgramIndex()
-        self._index.extend(token_ids)
+        self._n_matched = self._index.extend(token_ids)
         self._chances = Chances(list(_PRIORS.values()))
-        self._n_matched = 0
         self._next: list[int] = []  # what the last match says, whether it was proposed or not
 
     def propose(self, most: int) -> Proposal:
         """Return up to `most` tokens that may follow, as many as there is some chance to get to."""
-        self._n_matched, self._next = self._index.find(most)
+        if not self._n_matched:
+            return NOTHING
+        self._next = self._index.following(most)
         chances, chance = [], 1.0
         for i in range(len(self._next)):
             chance *= self._chances[self._kind(i)]
@@ -78,11 +79,12 @@ class Lookup:
             if token != other:
                 break
         self._next = []
-        self._index.extend(token_ids)
+        self._n_matched = self._index.extend(token_ids)
 
     def rewind(self, n_tokens: int) -> None:
         """Take back the last n_tokens."""
         self._index.rewind(n_tokens)
+        self._n_matched = self._index.match()
         self._next = []
 
     def _kind(self, i: int) -> int:

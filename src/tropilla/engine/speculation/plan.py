@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 # Estimates err; a gain in speed below this share is not worth acting on.
-_LEAST_GAIN = 0.02
+_LEAST_GAIN = 0.05
 
 
 def plan(
