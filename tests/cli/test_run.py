@@ -195,7 +195,7 @@ class TestDefaultModel:
         )
         loaded = set(done.stderr.split())
         assert "tropilla.engine.engine" in loaded
-        assert not loaded & {"numpy", "torch", "rich", "prompt_toolkit", "asyncio"}
+        assert not loaded & {"numpy", "torch", "rich", "prompt_toolkit", "asyncio", "statistics"}
 
 
 @pytest.mark.parametrize("prompt", ["", " \n"])

@@ -6,7 +6,6 @@ reading of prompts and many answers at a time.
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 from tropilla.hub.memory import measure_memory
@@ -47,6 +46,8 @@ def measure_bandwidth(
     The fastest passes owe something to caches, the slowest to other programs. Takes the budget and
     the time to fill the working set.
     """
+    import statistics  # an answer asks this module for remembered limits and must not wait for this import
+
     from tropilla import _native  # a doctor must come also where the extension is missing
 
     spare = measure_memory().available_bytes // 4 or working_set
