@@ -205,28 +205,25 @@ inline float weigh(const Tile& tile, float maximum, float* scores) {
   return sum_of(sum);
 }
 
-inline void clear(const Tile& tile, float* scores) {
-  for (int64_t j = tile.begin / kLanes * kLanes; j < tile.end; j += kLanes) store(scores + j, splat(0.0f));
+inline bool sees_any(const AttendBlocks& a, int64_t row, const Chunk& chunk) {
+  return larger(a.first[row], chunk.start) < smaller(a.last[row], chunk.start + kChunkKeys);
 }
 
 // Turns scores into weights and brings the rows' maxima and sums up to date.
 template <int n>
 TROPILLA_INLINE void weigh_rows(const AttendBlocks& a, int64_t i, const Chunk& chunk, Tile& tile) {
   float maxima[kMaxQueries];
-  bool blind[kMaxQueries];
   for (int r = 0; r < n; ++r) {
     hide(tile, a.first[i + r] - chunk.start, a.last[i + r] - chunk.start, tile.scores[r]);
     const float top = largest(tile, tile.scores[r]);
     maxima[r] = top > a.row_max[i + r] ? top : a.row_max[i + r];
-    // Nothing seen yet: exp(-inf + inf) would be NaN. A NaN among the scores stays one.
-    blind[r] = top == minus_infinity() && maxima[r] == minus_infinity();
     tile.shrink[r] = a.row_max[i + r] - maxima[r];
   }
   for (int r = 0; r < n; r += kLanes) store(tile.shrink + r, exp(load(tile.shrink + r)));
   for (int r = 0; r < n; ++r) {
-    if (blind[r]) {
+    // Where nothing was ever seen exp(-inf + inf) would be NaN. The maximum does not tell: vectors lose a NaN.
+    if (!sees_any(a, i + r, chunk)) {
       tile.shrink[r] = 1.0f;
-      clear(tile, tile.scores[r]);
       continue;
     }
     a.row_sum[i + r] = a.row_sum[i + r] * tile.shrink[r] + weigh(tile, maxima[r], tile.scores[r]);

@@ -183,6 +183,16 @@ def test_a_visible_nan_stays_visible(runner: Runner, key: int, kv_type: str) -> 
     assert np.isnan(attended(runner, case, 1).row_sum.array).all()
 
 
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+def test_a_nan_that_is_all_a_row_sees_stays_visible(runner: Runner, kv_type: str) -> None:
+    """Of the first row's vectors of scores all but one are hidden: their maximum must not pass for no key."""
+    case = random_case(2, 64, 32, kv_type=kv_type)._replace(last=np.array([1, 64], np.int32))
+    case.k.spoil(slice(0, 1))
+    state = attended(runner, case)
+    assert np.isnan(state.row_sum.array).all()
+    assert np.isnan(state.acc.array[:, :32]).all()
+
+
 def test_far_apart_scores_do_not_overflow(runner: Runner) -> None:
     case = random_case(3, 64, 64, spread=200.0)
     assert_is_softmax(attended(runner, case, 1), case)
