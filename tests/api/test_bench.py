@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tropilla.engine.engine import Engine
 from tropilla.engine.sequence import LiveSequence, TokenSampling
 from tropilla.errors import OptionError, RequestError
 from tropilla.events import Notice
+from tropilla.hub.processor import read_processor
 from tropilla.hub.tuning import remembered
 
 
@@ -93,6 +95,8 @@ def test_what_cannot_be_measured_is_refused_before_loading(tiny_path: Path) -> N
         report_of(tiny_path, "tg2", thread=2)
     with pytest.raises(OptionError, match="workloads is empty"):
         BenchOptions(workloads=())
+    with pytest.raises(OptionError, match="prefix_cache_mb would let"):
+        report_of(tiny_path, "tg2", prefix_cache_mb=10)
     with pytest.raises(RequestError):
         report_of(Path("nowhere"), "tg2")
 
@@ -101,6 +105,15 @@ def test_what_cannot_be_measured_is_refused_before_loading(tiny_path: Path) -> N
 def test_options_have_limits(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         BenchOptions(**wrong)  # type: ignore[arg-type]  # the point
+
+
+def test_a_workload_named_twice_is_measured_once(tiny_path: Path) -> None:
+    assert [result.workload for result in report_of(tiny_path, "tg2", "TG2", "pp8").results] == ["tg2", "pp8"]
+
+
+def test_the_shortest_context_of_a_workload_is_enough(tiny_path: Path) -> None:
+    """Warming up once waited forever for tokens that the context had no room for."""
+    assert report_of(tiny_path, "pp1", context_length=2).results[0].tokens_per_s > 0
 
 
 def test_the_seed_changes_what_is_read(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +143,17 @@ def test_the_first_run_chooses_the_threads_of_later_ones(
     assert remembered() == first
 
 
+def test_kernels_named_by_an_option_are_enough(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an instruction set of its own choosing there is nothing to tune, and no reason to fail."""
+    monkeypatch.setenv("TROPILLA_HOME", str(tmp_path))
+    unsettled = replace(read_processor(), isa=None, why_no_isa="TROPILLA_ISA names no kernels")
+    monkeypatch.setattr("tropilla.api.bench.read_processor", lambda: unsettled)
+    assert report_of(tiny_path, "tg2", isa="scalar").isa == "scalar"
+    assert remembered() is None
+
+
 def test_nothing_is_guessed_ahead_unless_asked_for(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Greedy answers to random text repeat themselves: guessing would make every speed a lucky one."""
     used: list[object] = []
@@ -141,4 +165,5 @@ def test_nothing_is_guessed_ahead_unless_asked_for(tiny_path: Path, monkeypatch:
     monkeypatch.setattr("tropilla.api.bench.load", noted)
     report_of(tiny_path, "tg4")
     report_of(tiny_path, "tg4", speculation="lookup")
-    assert used == ["off", "lookup"]
+    report_of(tiny_path, "tg4", draft_model=str(tiny_path))
+    assert used == ["off", "lookup", "draft"]

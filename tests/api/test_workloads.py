@@ -36,7 +36,8 @@ def test_names_are_read(name: str, expected: Workload) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "pp", "tgg", "pp0", "tg8x0", "pp8@4", "tg1.5", "pp512 tg128", "pp9999999999"]
+    "name",
+    ["", "pp", "tgg", "pp0", "tg8x0", "pp8@4", "tg1.5", "pp512 tg128", "pp9999999999", "tg" + 5000 * "9"],
 )
 def test_other_names_are_refused_with_what_to_write(name: str) -> None:
     with pytest.raises(OptionError, match=r"tokens must be|sequences must be|write pp512"):

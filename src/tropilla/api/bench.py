@@ -127,7 +127,7 @@ def bench(
     with open_checkpoint(resolve(name)) as checkpoint:
         weights = load_weights(checkpoint)
         step, config = step_of(weights, checkpoint.tensors.layouts), weights.config
-    workloads = [parse_workload(name) for name in dict.fromkeys(options.workloads)]
+    workloads = list(dict.fromkeys(map(parse_workload, options.workloads)))
     context = engine_options.get("context_length") or config.context_length
     fitting = [workload for workload in workloads if workload.length <= context]
     for workload in workloads:
@@ -148,8 +148,9 @@ def bench(
 
 def _tune_once() -> None:
     """Let later runs know how many threads suit this machine, if no run before has."""
-    if remembered() is None:
-        tune(read_processor())
+    processor = read_processor()
+    if remembered() is None and processor.isa is not None:  # None: TROPILLA_ISA names no kernels
+        tune(processor)
 
 
 def _with_room(
@@ -163,11 +164,14 @@ def _with_room(
     most = max(workload.n_sequences for workload in workloads)
     if given.get("max_batch", most) < most:
         raise OptionError(f"{most} sequences are to run at once, but max_batch is {engine.max_batch}")
+    if engine.prefix_cache_mb is not None:
+        raise OptionError("prefix_cache_mb would let the next benchmark measure the disk; leave it out")
     return {
         "context_length": context,
         "kv_memory_mb": -(-max(blocks, -(-context // BLOCK_TOKENS)) * block_bytes // 1_000_000),
         "max_batch": max(engine.max_batch, most),
-        "speculation": "off",  # random text repeats itself as no answer does; a step must be a step
+        # Random text repeats itself as no answer does; a step must be a step, unless a draft is asked for.
+        "speculation": "off" if engine.draft_model is None else "draft",
         **given,
     }
 
@@ -200,7 +204,8 @@ class _Run:
         engine, options = self._model.engine, self._options
         total = options.repeats * len(self._workloads)
         deadline = time.monotonic() + options.budget_s
-        self._timed(parse_workload("tg2"))  # touches all weights: pages that were never used come slowly
+        # Touches all weights: pages that were never used come slowly. Fits whatever any workload fits.
+        self._timed(parse_workload("pp1"))
         for repeat in range(options.repeats):
             if repeat and time.monotonic() > deadline:
                 return

@@ -13,7 +13,9 @@ from tropilla.formats.tensors import LazyTensor
 from tropilla.hub.limits import Limits
 from tropilla.model.weights import ModelWeights
 
-_NAME = re.compile(r"(?:pp(?P<prompt>\d+)|tg(?P<answer>\d+)(?:x(?P<n>\d+))?(?:@(?P<depth>\d+)(?P<k>k)?)?)")
+_NAME = re.compile(
+    r"(?:pp(?P<prompt>\d{1,9})|tg(?P<answer>\d{1,9})(?:x(?P<n>\d{1,9}))?(?:@(?P<depth>\d{1,9})(?P<k>k)?)?)"
+)
 _MOST_TOKENS = 1_000_000
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
