@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,30 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError, match="no room"):
         folder.save(b"a", BLOCK)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_nobody_else_can_read_what_prompts_left(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "prefixes"
+    PrefixFolder(folder, 10_000).save(b"a", BLOCK)
+    (path,) = folder.iterdir()
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (folder, path)] == [0o700, 0o600]
+
+
+def test_processes_together_stay_near_the_limit(tmp_path: Path) -> None:
+    """Each counted only its own blocks: four of them held four times the limit."""
+    processes = [PrefixFolder(tmp_path, 20_000) for _ in range(4)]
+    for i in range(80):
+        processes[i % 4].save(bytes([i]), BLOCK)
+        assert folder_use(tmp_path).size_bytes <= 20_000 + 4 * 2_000
+
+
+def test_what_a_killed_process_left_goes_when_the_next_one_opens_the_folder(tmp_path: Path) -> None:
+    left = tmp_path / ".aa.1.partial"
+    left.write_bytes(BLOCK)
+    os.utime(left, (0, 0))
+    PrefixFolder(tmp_path, 10_000)
+    assert not left.exists()
 
 
 @given(st.binary(max_size=300), st.data())

@@ -1,7 +1,8 @@
 """A folder of key-value blocks on disk: one file each, bounded in size, the longest unused first to go.
 
-Several processes may use one folder. A file appears whole, says by a hash whether it still is, and may
-vanish at any time; whatever is wrong with it, it counts as not there.
+Several processes of one user may use one folder; others cannot read what is, after all, made of prompts. A
+file appears whole, says by a hash whether it still is, and may vanish at any time; whatever is wrong with
+it, it counts as not there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tropilla._native import content_hash
 _MAGIC = b"TROPKV1\n"
 _HASH_BYTES = 8
 _SUFFIX = ".kv"
-# A new file must not cost a look at all the others: more than needed is deleted at once.
+# A new file must not cost a look at all the others: more than needed is deleted at once, and nobody looks
+# before it has written as much itself. So each process may exceed the limit by a tenth.
 _KEPT_SHARE = 0.9
 # Left behind by a process that was killed while writing.
 _PARTIAL_SUFFIX = ".partial"
@@ -38,8 +40,9 @@ class PrefixFolder:
         """Make the folder if need be. Raises OSError."""
         self._folder = folder
         self._limit_bytes = limit_bytes
-        folder.mkdir(parents=True, exist_ok=True)
-        self._size_bytes = folder_use(folder).size_bytes
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _delete_left_partials(folder)
+        self._room_bytes = self._room(folder_use(folder).size_bytes)
 
     def load(self, name: bytes) -> bytes | None:
         """Return a block's content; None if it is not there or not whole."""
@@ -68,13 +71,25 @@ class PrefixFolder:
         path = self._path(name)
         partial = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{_PARTIAL_SUFFIX}")
         try:
-            partial.write_bytes(_header(content) + content)
+            with open(partial, "xb", opener=_private) as file:
+                file.write(_header(content) + content)
             partial.replace(path)  # not synced: a file that a power failure spoils is told by its hash
         finally:
             partial.unlink(missing_ok=True)
-        self._size_bytes += len(content)
-        if self._size_bytes > self._limit_bytes:
-            self._size_bytes = _delete_oldest(self._folder, int(self._limit_bytes * _KEPT_SHARE))
+        self._room_bytes -= len(content)
+        if self._room_bytes < 0:
+            self._room_bytes = self._room(self._bounded())
+
+    def _bounded(self) -> int:
+        """Delete blocks if all processes together wrote too many; return the bytes that are left."""
+        size_bytes = folder_use(self._folder).size_bytes
+        if size_bytes <= self._limit_bytes:
+            return size_bytes
+        return _delete_oldest(self._folder, int(self._limit_bytes * _KEPT_SHARE))
+
+    def _room(self, size_bytes: int) -> int:
+        """Return how much to write before the next look at what other processes did meanwhile."""
+        return min(self._limit_bytes - size_bytes, int(self._limit_bytes * (1 - _KEPT_SHARE)))
 
     def _path(self, name: bytes) -> Path:
         return self._folder / f"{name.hex()}{_SUFFIX}"
@@ -89,6 +104,7 @@ def folder_use(folder: Path) -> FolderUse:
 def clear(folder: Path) -> FolderUse:
     """Delete all blocks of a folder; return what they took."""
     used = folder_use(folder)
+    _delete_left_partials(folder)
     _delete_oldest(folder, 0)
     return used
 
@@ -114,11 +130,19 @@ def _files(folder: Path, suffix: str) -> list[_File]:
     return found
 
 
-def _delete_oldest(folder: Path, kept_bytes: int) -> int:
-    """Delete the longest unused blocks until kept_bytes at most are left; return how many are."""
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _delete_left_partials(folder: Path) -> None:
     for partial in _files(folder, _PARTIAL_SUFFIX):
         if time.time() - partial.used_s > _PARTIAL_LIFE_S:
-            partial.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.path.unlink()
+
+
+def _delete_oldest(folder: Path, kept_bytes: int) -> int:
+    """Delete the longest unused blocks until kept_bytes at most are left; return how many are."""
     left_bytes = 0
     for block in sorted(_files(folder, _SUFFIX), key=lambda block: -block.used_s):
         if left_bytes + block.size_bytes <= kept_bytes:
