@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.engine.driving import MODEL, PROMPT, answer, sampling
+from tests.engine.driving import MODEL, PROMPT, answer, finish, sampling
 from tests.engine.models import Model, random_model
+from tropilla import _native
 from tropilla.engine.engine import Engine
 from tropilla.engine.engine_options import EngineOptions
 from tropilla.engine.executor import BLOCK_TOKENS
+from tropilla.engine.prefix_archive import PrefixArchive
+from tropilla.model.config import rope_table
 
 N_FULL = len(PROMPT) // BLOCK_TOKENS * BLOCK_TOKENS
 
@@ -66,8 +69,10 @@ def test_only_the_common_start_is_reused(run: Run) -> None:
     assert run(changed) == (cold[0], BLOCK_TOKENS)
 
 
-@pytest.mark.parametrize("options", [{"kv_type": "f32"}, {"prefix_cache_mb": None}])
+@pytest.mark.parametrize("options", [{"kv_type": "f32"}, {"isa": "avx2"}, {"prefix_cache_mb": None}])
 def test_other_engines_do_not_see_it(run: Run, options: dict[str, Any]) -> None:
+    if options.get("isa", "scalar") not in _native.isa_names():
+        pytest.skip("one instruction set only")
     run()
     assert run(**options)[1] == 0
 
@@ -82,6 +87,15 @@ def test_another_shape_does_not_see_it(run: Run) -> None:
     config = dataclasses.replace(MODEL.config, rope_theta=MODEL.config.rope_theta * 2)
     weights = dataclasses.replace(MODEL.weights, config=config)
     assert run(model=dataclasses.replace(MODEL, weights=weights))[1] == 0
+
+
+def test_other_rotations_of_the_same_shape_do_not_see_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python works them out, so a correction there leaves the compiled code as it is."""
+    run()
+    table = rope_table(MODEL.config, None)
+    other = table._replace(inv_freq=tuple(2 * frequency for frequency in table.inv_freq))
+    monkeypatch.setattr("tropilla.engine.executor.rope_table", lambda *_: other)
+    assert run()[1] == 0
 
 
 def test_another_build_does_not_see_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +155,36 @@ def test_a_disk_that_is_full_costs_only_time(
     with caplog.at_level(logging.WARNING):
         assert run() == run(prefix_cache_mb=None)
     assert "cannot be written: no room" in caplog.text
+
+
+def test_a_disk_that_stays_full_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr("tropilla.engine.prefix_folder.PrefixFolder.save", refuse)
+    options = EngineOptions(threads=1, context_length=128, prefix_cache_mb=10, isa="scalar")
+    with Engine(MODEL.weights, options, prefix_folder=tmp_path) as engine:
+        for _ in range(3):
+            answer(engine, PROMPT, sampling(8, temperature=0.0))
+            assert engine._archive is not None
+            engine._archive.close()
+    assert len(caplog.records) == 1
+
+
+def test_a_sequence_that_waits_asks_for_nothing_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step that had no room for it had all blocks of its known start looked up on disk again."""
+    kept: list[list[bytes]] = []
+    monkeypatch.setattr(PrefixArchive, "keep", lambda self, names, blocks: kept.append(list(names)))
+    options = EngineOptions(threads=1, context_length=128, prefix_cache_mb=10, isa="scalar")
+    with Engine(MODEL.weights, options, prefix_folder=tmp_path) as engine:  # four blocks: one context
+        answer(engine, PROMPT, sampling(8, temperature=0.0))
+        kept.clear()
+        finish(engine, *[engine.submit(PROMPT, sampling(8, temperature=0.0)) for _ in range(2)])
+    assert len(kept) == 2
 
 
 def test_no_thread_is_left_when_there_is_nothing_to_write(run: Run) -> None:

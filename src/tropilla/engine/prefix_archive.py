@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tropilla import _native
-from tropilla.engine.executor import CPUExecutor
+from tropilla.engine.executor import CPUExecutor, native_shape
 from tropilla.engine.kv_blocks import KVBlocks
 from tropilla.engine.prefix_folder import PrefixFolder
 from tropilla.engine.step_lock import StepLock
@@ -42,6 +42,7 @@ class PrefixArchive:
         self._guard = threading.Lock()  # of the two below
         self._pending: deque[tuple[bytes, int]] = deque()
         self._writer: threading.Thread | None = None
+        self._failed = False  # said once, not after each answer
 
     def restore(self, name: bytes, block: int) -> bool:
         """Fill a block with the content of that name, if the folder has it."""
@@ -74,7 +75,9 @@ class PrefixArchive:
             try:
                 self._write(name, block)
             except OSError as error:  # a cache that cannot be written costs time, not answers
-                _log.warning("the prefix cache cannot be written: %s", error)
+                if not self._failed:
+                    _log.warning("the prefix cache cannot be written: %s", _words(error))
+                self._failed = True
                 with self._guard:
                     self._pending.clear()
 
@@ -104,16 +107,23 @@ def open_archive(
     try:
         files = PrefixFolder(folder, limit_bytes)
     except OSError as error:
-        _log.warning("the prefix cache cannot be used: %s", error)
+        _log.warning("the prefix cache cannot be used: %s", _words(error))
         return None
     return PrefixArchive(files, _key(weights, kv_type, executor.isa), executor, blocks, lock)
+
+
+def _words(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
 
 
 def _key(weights: ModelWeights, kv_type: str, isa: str) -> bytes:
     """Return what the names on disk depend on besides tokens; reads all weights once."""
     digest = hashlib.blake2b(digest_size=32)
     code = Path(_native.__file__ or "").read_bytes()
-    parts = (repr(weights.config), kv_type, isa, _native.KV_BLOCK_TOKENS, _native.content_hash(code))
+    shape = native_shape(weights)  # its rotations are worked out by code that is not in the extension
+    rotations = (shape.inv_freq, shape.attention_factor)
+    parts = (weights.config, rotations, kv_type, isa, _native.KV_BLOCK_TOKENS, _native.content_hash(code))
     digest.update(repr(parts).encode())
     for name in sorted(weights.tensors):
         tensor = weights.tensors[name]

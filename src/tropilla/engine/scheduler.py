@@ -117,6 +117,8 @@ class Scheduler:
         for queue in (self.running, self.waiting):
             if sequence in queue:
                 queue.remove(sequence)
+        if self.archive is not None:
+            self.archive.keep(sequence.hashes, sequence.blocks)
         self._let_go(sequence)
 
     def rewind(self, sequence: LiveSequence, n_tokens: int) -> None:
@@ -205,8 +207,6 @@ class Scheduler:
         return block_hash(parent, sequence.token_ids[start : start + self.blocks.block_tokens])
 
     def _let_go(self, sequence: LiveSequence) -> None:
-        if self.archive is not None:
-            self.archive.keep(sequence.hashes, sequence.blocks)
         self.blocks.release(sequence.blocks)
         sequence.blocks.clear()
         sequence.hashes.clear()
