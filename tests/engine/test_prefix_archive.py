@@ -178,7 +178,12 @@ def test_a_sequence_that_waits_asks_for_nothing_to_be_written(
 ) -> None:
     """Each step that had no room for it had all blocks of its known start looked up on disk again."""
     kept: list[list[bytes]] = []
-    monkeypatch.setattr(PrefixArchive, "keep", lambda self, names, blocks: kept.append(list(names)))
+
+    def note(_: PrefixArchive, names: list[bytes], blocks: list[int]) -> None:
+        assert len(names) <= len(blocks)
+        kept.append(list(names))
+
+    monkeypatch.setattr(PrefixArchive, "keep", note)
     options = EngineOptions(threads=1, context_length=128, prefix_cache_mb=10, isa="scalar")
     with Engine(MODEL.weights, options, prefix_folder=tmp_path) as engine:  # four blocks: one context
         answer(engine, PROMPT, sampling(8, temperature=0.0))
