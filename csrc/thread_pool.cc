@@ -21,8 +21,10 @@ constexpr int kSpinsPerLook = 32;  // at the clock
 // A wait beyond this, and beyond the caller's own part of the loop, is no uneven split: the system has
 // given the worker's core to someone else.
 constexpr auto kHeldUp = 1ms;
-// The caller then works alone for so many times as long as it waited.
+// The caller then works alone for so many times as long as it waited, but no longer than some time slices
+// are worth: a program that was stopped and goes on an hour later waited an hour.
 constexpr int kAloneFactor = 16;
+constexpr std::chrono::steady_clock::duration kLongestAlone = 2s;
 
 constexpr int kRangeBits = 20;  // of a claim; the rest counts loops, for years
 constexpr int64_t kMostRanges = (int64_t{1} << kRangeBits) - 1;
@@ -174,7 +176,9 @@ void ThreadPool::wait_until_done(uint32_t n_ranges, Clock::time_point loop_start
   }
   const Clock::time_point now = Clock::now();
   const auto waited = now - wait_start;
-  if (waited > kHeldUp && waited > wait_start - loop_start) alone_until_ = now + kAloneFactor * waited;
+  if (waited > kHeldUp && waited > wait_start - loop_start) {
+    alone_until_ = now + std::min(kAloneFactor * waited, kLongestAlone);
+  }
 }
 
 }  // namespace tropilla

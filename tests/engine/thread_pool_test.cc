@@ -123,6 +123,15 @@ void a_worker_that_was_held_up_is_left_alone_for_a_while() {
   expect(shares(pool, milliseconds(20000)), "the caller never shared again");
 }
 
+// As when the whole program was stopped and goes on much later.
+void no_wait_keeps_workers_away_for_long() {
+  using std::chrono::milliseconds;
+  ThreadPool pool(2);
+  expect(shares(pool, milliseconds(5000)), "no loop was ever shared");
+  hold_up_a_worker(pool, milliseconds(1000));
+  expect(shares(pool, milliseconds(8000)), "a long wait kept the caller alone for longer");
+}
+
 void an_idle_pool_uses_no_processor() {
   ThreadPool pool(4);
   visits(pool, 100, 1);
@@ -143,5 +152,6 @@ int main() {
   loops_do_not_mix();
   two_callers_take_turns();
   a_worker_that_was_held_up_is_left_alone_for_a_while();
+  no_wait_keeps_workers_away_for_long();
   an_idle_pool_uses_no_processor();
 }
