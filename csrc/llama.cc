@@ -19,8 +19,12 @@ const Kernels& choose_kernels(const std::string& isa) {
   return *named;
 }
 
-const LlamaShape& checked(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks) {
+const LlamaShape& checked(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KVType kv_type) {
   check(shape);
+  if (is_quantized(kv_type) && shape.head_dim % kKVGroup != 0) {
+    throw std::invalid_argument("quantized keys and values need heads of a multiple of " + std::to_string(kKVGroup) +
+                                " values, got " + std::to_string(shape.head_dim));
+  }
   if (limits.max_tokens < 1 || limits.max_logit_rows < 1 || n_kv_blocks < 1) {
     throw std::invalid_argument("max_tokens, max_logit_rows and n_kv_blocks must be at least 1");
   }
@@ -40,7 +44,7 @@ double log_sum_exp(std::span<const float> logits) {
 
 Llama::Llama(const LlamaShape& shape, StepLimits limits, int64_t n_kv_blocks, KVType kv_type, int n_threads,
              const std::string& isa)
-    : shape_(checked(shape, limits, n_kv_blocks)),
+    : shape_(checked(shape, limits, n_kv_blocks, kv_type)),
       limits_(limits),
       kernels_(choose_kernels(isa)),
       pool_(n_threads),

@@ -26,6 +26,7 @@ MODEL = random_model(others={"ffn_up": "Q8_0"})
 
 def new_llama(
     model: Model = MODEL,
+    kv_type: _native.KVType = _native.KVType.F16,
     /,
     *,
     max_tokens: int = 8,
@@ -38,7 +39,7 @@ def new_llama(
         max_tokens=max_tokens,
         max_logit_rows=max_logit_rows,
         n_kv_blocks=n_kv_blocks,
-        kv_type=_native.KVType.F16,
+        kv_type=kv_type,
         n_threads=n_threads,
         isa="",
     )
@@ -82,6 +83,14 @@ def test_sizes_beyond_any_memory_do_not_wrap_around(size: str, n: int) -> None:
     """A product that wraps around 2**64 would set aside little and then be written past its end."""
     with pytest.raises(MemoryError):
         new_llama(**{size: n})
+
+
+@pytest.mark.parametrize("kv_type", [_native.KVType.Q8_0, _native.KVType.Q4_0])
+def test_quantized_keys_of_heads_that_are_no_multiple_of_a_group(kv_type: _native.KVType) -> None:
+    """The last group would be written past the end of its block."""
+    assert CONFIG.head_dim % _native.KV_GROUP
+    with pytest.raises(ValueError, match="heads of a multiple of 32"):
+        new_llama(MODEL, kv_type)
 
 
 def test_threads_that_cannot_be_started_are_an_error_and_not_the_end_of_the_process() -> None:
