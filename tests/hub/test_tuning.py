@@ -76,7 +76,8 @@ def test_another_machine_s_choice_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"limits": 3}', "null", "\x00", '{"processor": "x", "limits": {}}']
+    "text",
+    ["", "[]", "{}", '{"limits": 3}', "null", "\x00", '{"processor": "x", "limits": {}}', 100_000 * "["],
 )
 def test_a_file_that_somebody_changed_is_no_choice(text: str) -> None:
     cache_folder().mkdir(parents=True)
@@ -84,8 +85,8 @@ def test_a_file_that_somebody_changed_is_no_choice(text: str) -> None:
     assert remembered() is None
 
 
-@pytest.mark.parametrize("n_threads", [0, -1, 10_000, "2"])
-def test_a_choice_beyond_the_cores_is_no_choice(n_threads: object) -> None:
+@pytest.mark.parametrize("n_threads", [0, -1, 10_000, "2", 1.0, True, None])
+def test_what_is_no_number_of_cores_is_no_choice(n_threads: object) -> None:
     tune(HERE, measuring((30, 500), (30, 500))[1])
     path = cache_folder() / "machine.json"
     told = json.loads(path.read_text())

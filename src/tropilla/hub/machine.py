@@ -22,7 +22,7 @@ class Machine:
 
 
 def inspect_machine() -> Machine:
-    """Ask the system about itself measure its limits and remember them."""
+    """Ask the system about itself, measure its limits and remember them."""
     processor = read_processor()
     return Machine(
         system=f"{platform.system()} {platform.release()} ({platform.machine()})",

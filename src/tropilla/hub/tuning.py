@@ -65,8 +65,9 @@ def remembered() -> Tuning | None:
         told = json.loads((cache_folder() / _FILE).read_text("utf-8"))
         tuning = Tuning(**{**told, "limits": Limits(**told["limits"])})
         same = tuning.n_usable == n_usable_cores() and tuning.processor == processor_name()
-        return tuning if same and 1 <= tuning.limits.n_threads <= tuning.n_usable else None
-    except (OSError, ValueError, TypeError, KeyError):
+        n_threads = tuning.limits.n_threads
+        return tuning if same and type(n_threads) is int and 1 <= n_threads <= tuning.n_usable else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None  # never measured, or a file that somebody changed: measuring writes it anew
 
 
