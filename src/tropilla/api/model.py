@@ -95,6 +95,8 @@ class Model:
         # Beside the packing of the weights, which is native work: both take about as long.
         tokenizer = InThread(partial(load_tokenizer, checkpoint.tokenizer))
         try:
+            if draft is not None:
+                require_same_vocabulary(tokenizer.result(), draft)
             self.engine = Engine(
                 weights,
                 options,
@@ -103,8 +105,6 @@ class Model:
             )
         finally:
             self.tokenizer: Tokenizer = tokenizer.result()
-        if draft is not None:
-            require_same_vocabulary(self.tokenizer, draft)
         self.chat_prompt: ChatPrompt = choose_chat_prompt(
             self.tokenizer,
             template=checkpoint.chat_template,
