@@ -12,11 +12,9 @@ import time
 from typing import Any
 
 import tropilla
-from benchmarks.prompts import prompts_of_clients
+from benchmarks.prompts import N_ANSWER, prompts_of_clients
 from tropilla.engine.sampling import Sampling
 from tropilla.engine.sequence import TokenSampling
-
-N_TOKENS = 96
 
 
 def serve(path: str, n_clients: int, threads: int) -> dict[str, float]:
@@ -28,12 +26,12 @@ def serve(path: str, n_clients: int, threads: int) -> dict[str, float]:
         params = sampling.to_native(model.config.vocab_size, end_ids=model.tokenizer.end_ids)
         prompts = [model.tokenize(text) for text in prompts_of_clients(n_clients)]
         started = time.monotonic()
-        sequences = [engine.submit(p, TokenSampling(params=params, max_tokens=N_TOKENS)) for p in prompts]
+        sequences = [engine.submit(p, TokenSampling(params=params, max_tokens=N_ANSWER)) for p in prompts]
         while engine.has_work:
             engine.step()
         seconds = time.monotonic() - started
         waits = [s.first_token_s - started for s in sequences if s.first_token_s is not None]
-    return {"total": n_clients * N_TOKENS / seconds, "first token": statistics.median(waits)}
+    return {"total": n_clients * N_ANSWER / seconds, "first token": statistics.median(waits)}
 
 
 if __name__ == "__main__":

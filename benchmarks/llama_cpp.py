@@ -21,13 +21,12 @@ from pathlib import Path
 
 from benchmarks.peer_rows import Row
 from benchmarks.process import Finished, UnavailableError, run_program
-from benchmarks.prompts import REPEATING, prompts_of_clients
+from benchmarks.prompts import N_ANSWER, REPEATING, prompts_of_clients
 from benchmarks.tropilla_peer import Reading
 from tropilla.api.workloads import Workload, parse_workload
 
 PACKAGE = "llama-cpp-python==0.3.36"
 TOOLS = ("bench", "batched-bench", "server", "perplexity", "quantize", "completion", "lookup")
-_N_ANSWER = 96  # tokens that each client of the server asks for
 
 
 class LlamaCpp:
@@ -100,7 +99,7 @@ class LlamaCpp:
                 firsts = list(clients.map(lambda text: _ask(port, text), prompts_of_clients(n_clients)))
             seconds = time.monotonic() - started
         waits = statistics.median(first - started for first in firsts)
-        return Reading({"total": n_clients * _N_ANSWER / seconds, "first token": waits})
+        return Reading({"total": n_clients * N_ANSWER / seconds, "first token": waits})
 
     def _tool(self, name: str, *flags: object) -> Finished:
         return run_program([self._path(name), *map(str, flags)])
@@ -213,7 +212,7 @@ def _is_ready(port: int) -> bool:
 
 def _ask(port: int, prompt: str) -> float:
     """Stream one answer and return when its first token came."""
-    wanted = {"prompt": prompt, "n_predict": _N_ANSWER, "stream": True, "temperature": 0, "ignore_eos": True}
+    wanted = {"prompt": prompt, "n_predict": N_ANSWER, "stream": True, "temperature": 0, "ignore_eos": True}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request("POST", "/completion", json.dumps(wanted), {"Content-Type": "application/json"})
     response = connection.getresponse()

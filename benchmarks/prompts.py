@@ -18,6 +18,9 @@ REPEATING = (
 )
 
 
+N_ANSWER = 96  # tokens that each client asks for
+
+
 def prompts_of_clients(n: int) -> list[str]:
     """Return n different prompts of about 90 tokens."""
     rng = random.Random(1)
