@@ -31,7 +31,7 @@ Attention::Attention(const AttentionShape& shape, int64_t max_tokens, const Kern
       pool_(pool),
       queries_(size_product({max_tokens, shape.n_heads, shape.head_dim})),
       scratch_(pool.size() * attend_scratch_floats(shape.head_dim)),
-      sums_(pool.size() * 2 * sums_floats()),
+      sums_(pool.size() * 2 * sums_floats(max_rows_)),
       visible_(pool.size() * 2 * max_rows_) {}
 
 void Attention::plan(const Batch& batch) {
@@ -57,6 +57,7 @@ void Attention::plan_sequence(const SequenceSpan& sequence) {
 void Attention::split_few_tasks() {
   std::vector<Task> split;
   int64_t n_parts = 0;
+  part_rows_ = 0;
   for (const Task& task : tasks_) {
     if (task.first_span == task.last_span) {
       split.push_back(task);
@@ -68,13 +69,14 @@ void Attention::split_few_tasks() {
       split.push_back({task.sequence, task.first_token, task.n_tokens, span, span, index});
     }
     n_parts += n_spans(task);
+    part_rows_ = std::max(part_rows_, n_rows(task));
   }
   tasks_ = std::move(split);
-  parts_.resize(static_cast<size_t>(n_parts * shape_.n_kv_heads * sums_floats()));
+  parts_.resize(static_cast<size_t>(n_parts * shape_.n_kv_heads * sums_floats(part_rows_)));
   const int64_t n_splits = static_cast<int64_t>(splits_.size());
   if (n_splits * shape_.n_kv_heads > n_unfinished_) {
-    n_unfinished_ = n_splits * shape_.n_kv_heads;
-    unfinished_ = std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(n_unfinished_));
+    unfinished_ = std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(n_splits * shape_.n_kv_heads));
+    n_unfinished_ = n_splits * shape_.n_kv_heads;  // last: there may be no memory for them
   }
   for (int64_t i = 0; i < n_splits; ++i) {
     for (int64_t head = 0; head < shape_.n_kv_heads; ++head) {
@@ -193,17 +195,17 @@ int64_t Attention::first_visible(int64_t position) const {
   return shape_.sliding_window ? std::max<int64_t>(0, position - shape_.sliding_window + 1) : 0;
 }
 
-Attention::Sums Attention::sums_at(float* start) const {
-  float* row_max = start + max_rows_ * width_;
-  return {start, row_max, row_max + max_rows_};
+Attention::Sums Attention::sums_at(float* start, int64_t n_rows) const {
+  float* row_max = start + n_rows * width_;
+  return {start, row_max, row_max + n_rows};
 }
 
 Attention::Sums Attention::worker_sums(int worker, int which) const {
-  return sums_at(sums_.data() + (worker * 2 + which) * sums_floats());
+  return sums_at(sums_.data() + (worker * 2 + which) * sums_floats(max_rows_), max_rows_);
 }
 
 Attention::Sums Attention::part_sums(int64_t part, int64_t kv_head) {
-  return sums_at(parts_.data() + (part * shape_.n_kv_heads + kv_head) * sums_floats());
+  return sums_at(parts_.data() + (part * shape_.n_kv_heads + kv_head) * sums_floats(part_rows_), part_rows_);
 }
 
 std::atomic<int64_t>& Attention::unfinished(int64_t split, int64_t kv_head) {

@@ -71,8 +71,8 @@ class Attention {
   int64_t first_visible(int64_t position) const;
   int64_t n_rows(const Task& task) const { return task.n_tokens * group_; }
   int64_t n_spans(const Task& task) const { return task.last_span - task.first_span + 1; }
-  int64_t sums_floats() const { return max_rows_ * (width_ + 2); }
-  Sums sums_at(float* start) const;
+  int64_t sums_floats(int64_t n_rows) const { return n_rows * (width_ + 2); }
+  Sums sums_at(float* start, int64_t n_rows) const;
   Sums worker_sums(int worker, int which) const;
   Sums part_sums(int64_t part, int64_t kv_head);
   std::atomic<int64_t>& unfinished(int64_t split, int64_t kv_head);
@@ -83,11 +83,12 @@ class Attention {
   ThreadPool& pool_;
   PageArray<float> queries_;
   PageArray<float> scratch_;    // (worker, attend_scratch_floats)
-  PageArray<float> sums_;       // (worker, 2, sums_floats)
+  PageArray<float> sums_;       // (worker, 2, sums_floats of max_rows)
   PageArray<int32_t> visible_;  // (worker, 2, max_rows): first and last of AttendBlocks
-  std::vector<float> parts_;    // (part, K, sums_floats)
+  std::vector<float> parts_;    // (part, K, sums_floats of part_rows)
   std::vector<Task> tasks_;
   std::vector<Split> splits_;
+  int64_t part_rows_ = 0;       // of the longest split task: a long context has many parts, each of few rows
   // (split, K): spans still to be summed in this run; whoever does the last one merges.
   std::unique_ptr<std::atomic<int64_t>[]> unfinished_;
   int64_t n_unfinished_ = 0;
