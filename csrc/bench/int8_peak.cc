@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <numeric>
-#include <thread>
+#include <future>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -100,11 +99,13 @@ double best_rate(Operations operations) {
 double int8_peak(std::string_view isa, int n_threads) {
   const Operations operations = operations_of(isa);
   if (operations == nullptr) return 0.0;
-  std::vector<double> rates(static_cast<size_t>(std::max(n_threads, 1)));
-  std::vector<std::thread> threads;
-  for (double& rate : rates) threads.emplace_back([&rate, operations] { rate = best_rate(operations); });
-  for (std::thread& thread : threads) thread.join();
-  return std::accumulate(rates.begin(), rates.end(), 0.0);
+  std::vector<std::future<double>> rates;  // wait for their threads also where one cannot be started
+  for (int i = 0; i < std::max(n_threads, 1); ++i) {
+    rates.push_back(std::async(std::launch::async, best_rate, operations));
+  }
+  double sum = 0.0;
+  for (std::future<double>& rate : rates) sum += rate.get();
+  return sum;
 }
 
 }  // namespace tropilla

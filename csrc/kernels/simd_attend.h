@@ -356,7 +356,7 @@ void attend(const AttendBlocks& a) {
   for (int64_t start = first / kChunkKeys * kChunkKeys; start < last; start += kChunkKeys) {
     const int64_t block = start / kKVBlockTokens;
     const bool more = start + kChunkKeys < last;
-    const Chunk chunk{start, a.k + block, a.v + block, a.k[more ? block + kUnpackedBlocks : block]};
+    const Chunk chunk{start, a.k + block, a.v + block, a.k[more ? block + kUnpackedBlocks : first / kKVBlockTokens]};
     if (type == KVType::F32 || a.n_queries <= kMaxQueries) {
       attend_chunk<type>(a, chunk);
     } else {

@@ -3,6 +3,6 @@
 
 namespace tropilla {
 
-const Encoders kAvx2Encoders = encoders("avx2");
+constinit const Encoders kAvx2Encoders = encoders("avx2");
 
 }  // namespace tropilla

@@ -3,6 +3,6 @@
 
 namespace tropilla {
 
-const Encoders kAvx512Encoders = encoders("avx512");
+constinit const Encoders kAvx512Encoders = encoders("avx512");
 
 }  // namespace tropilla

@@ -3,6 +3,6 @@
 
 namespace tropilla {
 
-const Encoders kPortableEncoders = encoders("scalar");
+constinit const Encoders kPortableEncoders = encoders("scalar");
 
 }  // namespace tropilla

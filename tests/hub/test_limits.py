@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tropilla import _native
@@ -29,3 +32,22 @@ def test_limits_are_those_of_the_threads_asked_for() -> None:
     assert limits.n_threads == 3
     assert limits.int8_peak == 0
     assert limits.bandwidth > 0
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux counts stacks against this limit"
+)
+@pytest.mark.parametrize(
+    "measure", ["read_bandwidth(5000, 8, 0.0)", "int8_peak(_native.isa_names()[0], 5000)"]
+)
+def test_threads_that_cannot_be_started_do_not_end_the_process(measure: str) -> None:
+    code = (
+        "import resource\n"
+        "from tropilla import _native\n"
+        "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + (256 << 20), resource.RLIM_INFINITY))\n"
+        f"try: _native.{measure}\n"
+        "except RuntimeError: print('refused')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout == "refused\n", (ran.returncode, ran.stderr[-300:])
