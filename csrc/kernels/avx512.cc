@@ -82,7 +82,6 @@ TROPILLA_INLINE Floats rotate_pairs(Floats x, Floats turn) {
 }
 
 TROPILLA_INLINE Bytes load_bytes(const uint8_t* x) { return _mm512_loadu_si512(x); }
-TROPILLA_INLINE void prefetch(const uint8_t* x) { _mm_prefetch(reinterpret_cast<const char*>(x), _MM_HINT_T1); }
 TROPILLA_INLINE void store_bytes(uint8_t* out, Bytes x) { _mm512_storeu_si512(out, x); }
 TROPILLA_INLINE Bytes load_table(const int8_t* x) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));

@@ -35,5 +35,7 @@ using UnalignedWord = int32_t;
 TROPILLA_INLINE void prefetch([[maybe_unused]] const uint8_t* address) {
 #if defined(__GNUC__) || defined(__clang__)
   __builtin_prefetch(address, 0, 2);
+#elif defined(_M_X64)
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T1);
 #endif
 }
