@@ -55,12 +55,12 @@ struct Matmul::Block {
 
   int64_t first_row() const { return first_tile * kTileRows; }
   int64_t n_rows(const Product& product) const { return std::min(kRowBlock, product.weight->rows() - first_row()); }
-  // The product's tiles from the block's on; null if there are none.
   Tiles tiles_of(const Product& product, const uint8_t* next) const {
     const PackedMatrix& weight = *product.weight;
     const int64_t n = std::min<int64_t>(kTilesPerCall, weight.n_tiles() - first_tile);
     return {weight.tile(first_tile), weight.tile_stride(), n, next};
   }
+  // The product's tiles behind the block's; null if there are none.
   const uint8_t* tiles_behind(const Product& product) const {
     const int64_t tile = first_tile + kTilesPerCall;
     return tile < product.weight->n_tiles() ? product.weight->tile(tile) : nullptr;

@@ -42,9 +42,9 @@ struct Tiles {
 };
 
 // Room that a call needs beside its outputs: the codes of 32 columns as bytes and their scales and
-// minimums as floats, for 16 or 32 columns each, and a few tokens' sums.
+// minimums as floats, for 16 or 32 columns each.
 constexpr int64_t matmul_scratch_bytes(int64_t n_cols) {
-  return (n_cols / 32 + 1) * (kTilesPerCall * (32 + 4 * 4) * kTileRows + 64);
+  return n_cols / 32 * kTilesPerCall * (32 + 4 * 4) * kTileRows;
 }
 
 // out[t * out_stride + r] = sum over c of weight[r][c] * x[first_token + t][c], for the 16 * tiles.n

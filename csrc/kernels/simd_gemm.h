@@ -75,6 +75,7 @@ struct UnpackedPair {
   static constexpr int kScalesOffset = 8 * kBeside;
   static constexpr int kMinimumsOffset = kScalesOffset + kScales * kBeside;
   static constexpr int kGroupBytes = kMinimumsOffset + (format.has_min ? kScales * kBeside : 0);
+  static_assert(kGroupBytes <= matmul_scratch_bytes(kActivationBlock));
   uint8_t* scratch;
 
   struct Group {
