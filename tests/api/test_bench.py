@@ -95,7 +95,7 @@ def test_what_cannot_be_measured_is_refused_before_loading(tiny_path: Path) -> N
         report_of(tiny_path, "tg2", thread=2)
     with pytest.raises(OptionError, match="workloads is empty"):
         BenchOptions(workloads=())
-    with pytest.raises(OptionError, match="prefix_cache_mb would let"):
+    with pytest.raises(OptionError, match="prefix_cache_mb is not for benchmarks"):
         report_of(tiny_path, "tg2", prefix_cache_mb=10)
     with pytest.raises(RequestError):
         report_of(Path("nowhere"), "tg2")

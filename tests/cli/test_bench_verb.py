@@ -56,6 +56,7 @@ def test_json_holds_every_result_and_the_machine(tiny: str, capsys: pytest.Captu
         (["--only", ","], "workloads is empty"),
         (["--repeats", "0"], "repeats must be in [1, 1000], got 0"),
         (["--ony", "pp8"], "did you mean '--only'?"),
+        (["--prefix-cache-mb", "10"], "--prefix-cache-mb"),  # never of use here, so not on offer either
     ],
 )
 @pytest.mark.usefixtures("library")
@@ -71,6 +72,13 @@ def test_a_mistake_is_one_sentence(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_help_offers_only_what_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--kv-type" in told
+    assert "--prefix-cache-mb" not in told
 
 
 def test_a_workload_that_does_not_fit_is_noted_beside_the_table(

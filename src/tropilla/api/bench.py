@@ -37,6 +37,9 @@ DEFAULT_WORKLOADS = (
     "pp8", "pp128", "pp512", "pp2048", "tg128", "tg128@1k", "tg128@4k", "tg64x4", "tg64x8", "tg64x16",
 )  # fmt: skip
 
+# Options of the engine that would have the next benchmark measure something else: what the last one left.
+NOT_FOR_BENCHMARKS = ("prefix_cache_mb",)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchOptions:
@@ -164,8 +167,9 @@ def _with_room(
     most = max(workload.n_sequences for workload in workloads)
     if given.get("max_batch", most) < most:
         raise OptionError(f"{most} sequences are to run at once, but max_batch is {engine.max_batch}")
-    if engine.prefix_cache_mb is not None:
-        raise OptionError("prefix_cache_mb would let the next benchmark measure the disk; leave it out")
+    for name in NOT_FOR_BENCHMARKS:
+        if name in given:
+            raise OptionError(f"{name} is not for benchmarks: the next would find what this one read")
     return {
         "context_length": context,
         "kv_memory_mb": -(-max(blocks, -(-context // BLOCK_TOKENS)) * block_bytes // 1_000_000),

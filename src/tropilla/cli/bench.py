@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from tropilla import __version__
 from tropilla.cli.model_flags import DEFAULT_MODEL, given_flags
 from tropilla.engine.engine_options import EngineOptions
-from tropilla.options import add_flags
+from tropilla.options import add_flags, limits_of
 
 if TYPE_CHECKING:
     from tropilla.api.bench import BenchEvent, BenchOptions, BenchReport, Result
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from tropilla.api.bench import DEFAULT_WORKLOADS, BenchOptions
+    from tropilla.api.bench import DEFAULT_WORKLOADS, NOT_FOR_BENCHMARKS, BenchOptions
 
     parser.add_argument(
         "model", nargs="?", default=DEFAULT_MODEL, help=f"catalogue name, file or folder ({DEFAULT_MODEL})"
@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
     add_flags(parser, BenchOptions, ["repeats", "budget_s", "seed"])
-    add_flags(parser.add_argument_group("engine"), EngineOptions)
+    engine_options = [name for name in limits_of(EngineOptions) if name not in NOT_FOR_BENCHMARKS]
+    add_flags(parser.add_argument_group("engine"), EngineOptions, engine_options)
 
 
 def run(arguments: argparse.Namespace) -> int:
