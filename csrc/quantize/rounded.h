@@ -40,9 +40,10 @@ TROPILLA_LANES_INLINE Range round_offset(const Floats* x, Ints* quants) {
   return {scale, least};
 }
 
-// Halves go away from zero. Adding 0.5 and cutting would round 0.49999997 up: the sum is inexact.
+// Halves go away from zero. Adding 0.5 and cutting would round 0.49999997 up: the sum is inexact. x: at most
+// 127 and an error in size, or not finite, and then any quant will do that has a negative.
 TROPILLA_LANES_INLINE Ints nearest_away(Floats x) {
-  const Floats size = magnitude(x);
+  const Floats size = min(magnitude(x), splat(127));
   const Ints whole = to_ints(size);
   const Ints rounded = size - to_floats(whole) >= splat(0.5f) ? whole + 1 : whole;
   return x < Floats{} ? -rounded : rounded;
