@@ -26,7 +26,6 @@ TROPILLA_INLINE Floats div(Floats a, Floats b) { return _mm256_div_ps(a, b); }
 TROPILLA_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 TROPILLA_INLINE Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }  // b if either is NaN
 TROPILLA_INLINE Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }  // b if either is NaN
-TROPILLA_INLINE float first_of(Floats x) { return _mm256_cvtss_f32(x); }
 TROPILLA_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 TROPILLA_INLINE float sum_of(Floats x) {

@@ -28,7 +28,6 @@ TROPILLA_INLINE Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }  
 TROPILLA_INLINE Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }  // b if either is NaN
 TROPILLA_INLINE float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 TROPILLA_INLINE float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
-TROPILLA_INLINE float first_of(Floats x) { return _mm512_cvtss_f32(x); }
 TROPILLA_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 TROPILLA_INLINE Ints splat_int(int32_t x) { return _mm512_set1_epi32(x); }

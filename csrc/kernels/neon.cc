@@ -28,7 +28,6 @@ TROPILLA_INLINE Floats min(Floats a, Floats b) { return vminq_f32(a, b); }  // N
 TROPILLA_INLINE Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }  // NaN if either is
 TROPILLA_INLINE float sum_of(Floats x) { return vaddvq_f32(x); }
 TROPILLA_INLINE float max_of(Floats x) { return vmaxvq_f32(x); }
-TROPILLA_INLINE float first_of(Floats x) { return vgetq_lane_f32(x, 0); }
 TROPILLA_INLINE float square_root(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
 
 TROPILLA_INLINE Ints splat_int(int32_t x) { return vdupq_n_s32(x); }

@@ -15,13 +15,6 @@ inline void store_upto(float* out, Floats value, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = buffer[i];
 }
 
-inline Floats load_f16_upto(const uint16_t* x, int64_t n) {
-  if (n >= kLanes) return load_f16(reinterpret_cast<const uint8_t*>(x));
-  uint16_t buffer[kLanes] = {};
-  for (int64_t i = 0; i < n; ++i) buffer[i] = x[i];
-  return load_f16(reinterpret_cast<const uint8_t*>(buffer));
-}
-
 inline float minus_infinity() { return as_float(-0x800000); }
 
 // 2**n for n in [-126, 127].

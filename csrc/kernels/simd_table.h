@@ -18,7 +18,8 @@ void matmul(const Tiles& tiles, const Activations& x, int64_t first_token, int64
 
 template <TensorType... types>
 constexpr Kernels table(const char* name, TypeList<types...>) {
-  Kernels kernels{name, {}, quantize, rms_norm, add_arrays, silu_mul, rope, to_f16, {attend<KVType::F16>, attend<KVType::F32>, attend<KVType::Q8_0>, attend<KVType::Q4_0>}};
+  Kernels kernels{name, {}, quantize, rms_norm, add_arrays, silu_mul, rope, to_f16,
+                  {attend<KVType::F16>, attend<KVType::F32>, attend<KVType::Q8_0>, attend<KVType::Q4_0>}};
   ((kernels.matmul[index_of(types)] = matmul<types>), ...);
   return kernels;
 }
