@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <stdexcept>
 #include <utility>
 
 #include "bindings/bindings.h"
@@ -95,6 +96,7 @@ std::vector<Run> draw(const Llama& model, ThreadPool& pool, const std::vector<Pr
   std::vector<int64_t> first_rows;
   int64_t n_rows = 0;
   for (const auto& [sampler, proposal] : sequences) {
+    if (!sampler) throw std::invalid_argument("a sequence has no sampler");  // None, in a list
     first_rows.push_back(n_rows);
     n_rows += 1 + static_cast<int64_t>(proposal.size());
   }

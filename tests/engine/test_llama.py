@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +110,12 @@ def test_threads_that_cannot_be_started_are_an_error_and_not_the_end_of_the_proc
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stdout.startswith("only "), (ran.returncode, ran.stderr[-300:])
+
+
+def test_refuses_to_draw_without_a_sampler() -> None:
+    nobody: Any = None
+    with pytest.raises(ValueError, match="no sampler"):
+        new_llama().draw([(nobody, [])])
 
 
 def test_refuses_a_tensor_twice() -> None:
