@@ -7,12 +7,21 @@ namespace {
 
 // Tokens that one kernel call covers at most: unpacking weights for them is a hundredth of multiplying.
 constexpr int64_t kTokenBlock = 256;
+// Quantized activations that stay in a core's L2 beside the weights while tile after tile passes by.
+constexpr int64_t kCachedBytes = 384 << 10;
+constexpr int64_t kFewestTokens = 48;
 constexpr int64_t kRowBlock = kTilesPerCall * kTileRows;
 // Ranges per thread: enough that a thread which is held up does not hold up the others.
 constexpr int64_t kRangesPerThread = 8;
 constexpr int64_t kBufferFloats = kTokenBlock * kRowBlock;
 
 int64_t ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// Blocks as even as can be: the last of unlike ones would pay for unpacking weights for a few tokens.
+int64_t tokens_per_block(int64_t n_tokens, int64_t n_cols) {
+  const int64_t most = std::clamp(kCachedBytes / n_cols, kFewestTokens, kTokenBlock);
+  return ceil_div(n_tokens, ceil_div(n_tokens, most));
+}
 
 // Moves (n_tokens, kRowBlock) outputs, of which n_rows are rows of the matrix, to (T, stride).
 void place(const float* from, int64_t n_tokens, int64_t n_rows, float* to, int64_t stride, bool accumulate) {
@@ -79,14 +88,15 @@ float* Matmul::buffer(int worker) const { return buffers_.data() + worker * 3 * 
 // Calls body(block) for all tiles and tokens, first all tiles for a block of tokens: with few tokens there is
 // one such block, and the loop streams the weights once.
 template <class Body>
-void Matmul::for_each_block(int64_t n_tiles, int64_t n_tokens, const Body& body) {
+void Matmul::for_each_block(int64_t n_tiles, int64_t n_cols, int64_t n_tokens, const Body& body) {
   const int64_t n_pairs = ceil_div(n_tiles, kTilesPerCall);
-  const int64_t n_items = n_pairs * ceil_div(n_tokens, kTokenBlock);
+  const int64_t block_size = tokens_per_block(n_tokens, n_cols);
+  const int64_t n_items = n_pairs * ceil_div(n_tokens, block_size);
   const int64_t grain = std::max<int64_t>(1, n_items / (pool_.size() * kRangesPerThread));
   pool_.parallel_for(n_items, grain, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first_token = item / n_pairs * kTokenBlock;
-      const int64_t n_block = std::min(kTokenBlock, n_tokens - first_token);
+      const int64_t first_token = item / n_pairs * block_size;
+      const int64_t n_block = std::min(block_size, n_tokens - first_token);
       body(Block{item % n_pairs * kTilesPerCall, first_token, n_block, worker});
     }
   });
@@ -122,7 +132,7 @@ void Matmul::run(std::span<const Product> products, const Activations& x, int64_
   };
   int64_t n_tiles = 0;
   for (const Product& product : products) n_tiles += tiles_of(product);
-  for_each_block(n_tiles, n_tokens, [&](Block block) {
+  for_each_block(n_tiles, x.n_cols, n_tokens, [&](Block block) {
     const Product* product = products.data();
     while (block.first_tile >= tiles_of(*product)) block.first_tile -= tiles_of(*product++);
     multiply_in_place(*product, block, x);
@@ -132,7 +142,7 @@ void Matmul::run(std::span<const Product> products, const Activations& x, int64_
 void Matmul::run_gated(const Product& gate, const Product& up, const Activations& x, int64_t n_tokens,
                        float* out) {
   const int64_t n_rows = gate.weight->rows();
-  for_each_block(gate.weight->n_tiles(), n_tokens, [&](const Block& block) {
+  for_each_block(gate.weight->n_tiles(), x.n_cols, n_tokens, [&](const Block& block) {
     float* gate_out = buffer(block.worker);
     float* up_out = gate_out + kBufferFloats;
     float* gated = up_out + kBufferFloats;

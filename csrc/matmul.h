@@ -56,7 +56,7 @@ class Matmul {
  private:
   struct Block;
   template <class Body>
-  void for_each_block(int64_t n_tiles, int64_t n_tokens, const Body& body);
+  void for_each_block(int64_t n_tiles, int64_t n_cols, int64_t n_tokens, const Body& body);
   void multiply(const Product& product, const Block& block, const Activations& x, const uint8_t* next, float* out,
                 int64_t out_stride);
   void multiply_in_place(const Product& product, const Block& block, const Activations& x);
